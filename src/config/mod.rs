@@ -1,0 +1,219 @@
+//! The configuration, typed and complete: every key has its value, every address and every
+//! record has been read. [`file`] makes it from the operator's TOML.
+
+pub mod address;
+pub mod domains;
+pub mod file;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::limits;
+use domains::DomainList;
+
+/// Everything an operator can say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `data_dir`: where the spool, the report store and the archive are.
+    pub data_dir: PathBuf,
+    /// `node`: the name of this host in records of arrivals; the host name by default.
+    pub node: String,
+    /// `[[listen]]`: where the MTA finds us.
+    pub listen: Vec<Listen>,
+    /// `[milter]`.
+    pub milter: Milter,
+    /// The addresses and domains that are ours.
+    pub domains: DomainList,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[log]`.
+    pub log: Log,
+    /// `[metrics]`.
+    pub metrics: Metrics,
+    /// `[dns]`.
+    pub dns: Dns,
+}
+
+/// One `[[listen]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// `name`: what log and metrics call it.
+    pub name: String,
+    /// `address`.
+    pub address: ListenAddress,
+    /// `peer`: whose habits to expect.
+    pub peer: Peer,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// `unix:/path`, with `mode` and `group` of the socket file.
+    Unix {
+        /// The socket file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// Its group, by name.
+        group: Option<String>,
+    },
+    /// `inet:127.0.0.1:8891` or `inet:[::1]:8891`.
+    Tcp(SocketAddr),
+}
+
+/// `peer`: the MTA at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Postfix or Sendmail.
+    Mta,
+    /// Stalwart, which takes accept for continue and never hears a refused recipient.
+    Stalwart,
+}
+
+/// `[milter]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Milter {
+    /// `max_connections`, per listener.
+    pub max_connections: usize,
+    /// `after`: what becomes of a mail that is safe in the spool.
+    pub after: After,
+    /// `unrecognised`: what becomes of a mail in which nothing can be a report.
+    pub unrecognised: Unrecognised,
+}
+
+/// `milter.after`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Our recipients are taken out of the message; alone, the message is discarded.
+    Discard,
+    /// The message is left alone and delivered as the MTA would.
+    Deliver,
+}
+
+/// `milter.unrecognised`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrecognised {
+    /// 550.
+    Reject,
+    /// Taken and parked.
+    Park,
+    /// Left to the MTA.
+    Deliver,
+}
+
+/// `[limits]`; bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `max_message_bytes`.
+    pub max_message: usize,
+    /// `max_spool_bytes`.
+    pub max_spool: u64,
+    /// `min_free_bytes`: of the disk under `data_dir`.
+    pub min_free: u64,
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// `target`.
+    pub target: LogTarget,
+    /// `format`, on stderr.
+    pub format: LogFormat,
+    /// `level`.
+    pub level: tracing::Level,
+}
+
+/// `log.target`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard error.
+    Stderr,
+    /// The systemd journal.
+    Journald,
+}
+
+/// `log.format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[metrics]`. A key that is `None` leaves the choice to the OTEL_* variables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// `max_domains`: configured domains that metrics name.
+    pub max_domains: usize,
+    /// `prometheus`: where `/metrics` and `/health` are served.
+    pub prometheus: Option<SocketAddr>,
+    /// `otlp_endpoint`: the collector's base URL.
+    pub otlp_endpoint: Option<String>,
+    /// `otlp_protocol`.
+    pub otlp_protocol: Option<OtlpProtocol>,
+    /// `otlp_interval_secs`.
+    pub otlp_interval: Option<Duration>,
+}
+
+/// `metrics.otlp_protocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    /// `grpc`.
+    Grpc,
+    /// `http/protobuf`.
+    HttpProtobuf,
+}
+
+/// `[dns]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// `watch`: whether to look published records up at all.
+    pub watch: bool,
+    /// `servers`; empty: those of `/etc/resolv.conf`.
+    pub servers: Vec<SocketAddr>,
+    /// `timeout_secs` of one query.
+    pub timeout: Duration,
+    /// `interval_secs` between two looks at a domain, ±10 %.
+    pub interval: Duration,
+}
+
+impl Default for Milter {
+    fn default() -> Self {
+        Self {
+            max_connections: limits::MAX_CONNECTIONS,
+            after: After::Discard,
+            unrecognised: Unrecognised::Reject,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message: limits::MAX_MESSAGE,
+            max_spool: limits::MAX_SPOOL,
+            min_free: limits::MIN_FREE,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            target: LogTarget::Stderr,
+            format: LogFormat::Text,
+            level: tracing::Level::INFO,
+        }
+    }
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            watch: true,
+            servers: Vec::new(),
+            timeout: Duration::from_secs(5),
+            interval: Duration::from_hours(1),
+        }
+    }
+}

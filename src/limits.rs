@@ -1,0 +1,110 @@
+//! Every bound: value, unit, reason.
+//!
+//! A loop, buffer, queue or wait whose end a stranger could move has its bound here. Bounds that
+//! an operator may want to move are keys of the configuration; their defaults are here too.
+
+use std::time::Duration;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// Largest message, in bytes, that a door takes (`limits.max_message_bytes`). RFC 7489 section 8
+/// asks for 10 MB at least; the largest attachments seen are 1.5 MB.
+pub const MAX_MESSAGE: usize = 20 * MIB;
+/// What is kept of an oversized message whose other recipients get it: enough to see who sent what.
+pub const OVERSIZE_HEAD: usize = 64 * KIB;
+/// Bytes of messages in memory on the way into the spool, all sessions together.
+pub const IN_FLIGHT: usize = 256 * MIB;
+/// Recipients of ours in one message. RFC 5321 section 4.5.3.1.8 asks for 100; Postfix allows 1,000.
+pub const MAX_RECIPIENTS: usize = 1_000;
+/// Characters of one address that are kept (RFC 5321 section 4.5.3.1.3 allows 256 octets).
+pub const MAX_ADDRESS: usize = 1_024;
+/// Authentication-Results fields kept of one message, and bytes of each.
+pub const MAX_AUTH_RESULTS: usize = 8;
+/// Bytes kept of one Authentication-Results field.
+pub const MAX_AUTH_RESULTS_LEN: usize = 4 * KIB;
+
+/// Milter connections at a time, per listener (`milter.max_connections`); above Postfix's default
+/// process limit of 100 with room for several instances.
+pub const MAX_CONNECTIONS: usize = 500;
+/// Idle milter connections end after this. Above the 300 s of an SMTP session, far above 600 s.
+pub const MILTER_IDLE: Duration = Duration::from_secs(7_210);
+/// Pause after a failed `accept()`, so that exhausted descriptors do not spin.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long SIGTERM waits for open transactions.
+pub const DRAIN: Duration = Duration::from_secs(25);
+/// An answer at the end of a message takes longer than this: the MTA's timer is set back.
+pub const PROGRESS: Duration = Duration::from_secs(10);
+
+/// Bytes of spooled mail, parked included (`limits.max_spool_bytes`).
+pub const MAX_SPOOL: u64 = 1 << 30;
+/// Free bytes of the disk below which mail of ours waits outside (`limits.min_free_bytes`).
+pub const MIN_FREE: u64 = 256 << 20;
+/// Entries of the spool, parked included.
+pub const MAX_SPOOL_ENTRIES: u64 = 100_000;
+/// Share of the parked space, one part in this many, that one network (/24 or /48) may hold.
+pub const PARKED_SHARE: u64 = 10;
+/// Messages waiting for the spool's writer; beyond, the sender hears 451.
+pub const SPOOL_QUEUE: usize = 1_024;
+/// Messages in one commit of the spool.
+pub const SPOOL_BATCH: usize = 128;
+/// Entries that the pipeline claims at once.
+pub const CLAIM_ENTRIES: usize = 64;
+/// Bytes of raw mail that the pipeline claims at once; one larger entry is claimed alone.
+pub const CLAIM_BYTES: usize = 32 * MIB;
+/// Tries of an entry that ended the program before it is parked as `crashed`.
+pub const MAX_ATTEMPTS: u32 = 3;
+/// First and longest pause after the report store failed.
+pub const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// See [`RETRY_FIRST`].
+pub const RETRY_LONGEST: Duration = Duration::from_mins(1);
+
+/// MIME parts of one mail.
+pub const MAX_PARTS: usize = 1_000;
+/// Depth of message/rfc822 within message/rfc822, and of multiparts.
+pub const MAX_MIME_DEPTH: usize = 10;
+/// Bytes of one unfolded header; RFC 2231 continuations cost the square of it.
+pub const MAX_HEADER: usize = 64 * KIB;
+/// Header lines of one mail, those of its parts included.
+pub const MAX_HEADERS: usize = 10_000;
+/// Reports of one mail.
+pub const MAX_DOCUMENTS: usize = 50;
+/// Members of one zip file.
+pub const MAX_MEMBERS: usize = 100;
+/// Containers within containers (gz in gz, zip in gz).
+pub const MAX_CONTAINER_DEPTH: usize = 2;
+/// Bytes of one inflated document. The largest known report has 900,000 lines.
+pub const MAX_INFLATED: u64 = 256 << 20;
+/// Bytes of all inflated documents of one mail.
+pub const MAX_INFLATED_TOTAL: u64 = 512 << 20;
+/// Bytes inflated by `examine`, which only looks at the head of each document.
+pub const EXAMINE_INFLATED: u64 = 64 << 10;
+
+/// Element depth of an aggregate report, which needs 6; extensions may go deeper.
+pub const MAX_XML_DEPTH: usize = 32;
+/// Bytes of one XML token or text.
+pub const MAX_TOKEN: usize = 64 * KIB;
+/// Records of one report.
+pub const MAX_RECORDS: u64 = 2_000_000;
+/// `reason`, `dkim` and `spf` entries kept of one record (RFC 9990 section 3.1.3 allows 100).
+pub const MAX_PER_RECORD: usize = 100;
+/// Characters kept of one text of a reporter.
+pub const MAX_TEXT: usize = 1_024;
+/// `error` elements and notes kept of one report.
+pub const MAX_NOTES: usize = 100;
+/// Records whose rows are kept in memory between the first reading and the store; a larger
+/// document is read a second time.
+pub const KEPT_RECORDS: usize = 2_000;
+
+/// DNS queries at a time.
+pub const DNS_CONCURRENCY: usize = 16;
+/// TXT records of one answer, and bytes of each, that are looked at.
+pub const MAX_TXT: usize = 50;
+/// Bytes of one TXT record.
+pub const MAX_TXT_LEN: usize = 8 * KIB;
+/// Open findings of one domain, so that forged reports cannot flood it.
+pub const MAX_FINDINGS: usize = 50;
+/// Domains that metrics name (`metrics.max_domains`); the rest is `other`.
+pub const METRIC_DOMAINS: usize = 1_000;
+/// How long the last export of metrics may take at the end.
+pub const FLUSH: Duration = Duration::from_secs(3);

@@ -1,0 +1,292 @@
+//! Documents -> facts. Pure: no clock, no disk, no log; what a reader wants to say it returns.
+//!
+//! [`aggregate`] reads DMARC aggregate reports as a stream: records leave through a callback as
+//! they close, the head ([`Report`]) comes at the end. TLS and failure reports are recognised
+//! and will join as siblings of it.
+
+pub mod aggregate;
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use crate::{
+    domain::Domain,
+    terms::{
+        Aligned, Alignment, AuthResult, DiscoveryMethod, Disposition, Kind, Override, Policy,
+        Rejection, SpfScope, YesNo,
+    },
+};
+
+/// Version of the readers: rows that an older one wrote can be read again from the archive.
+pub const PARSER_VERSION: u32 = 1;
+
+/// What a reporter said where the standard has a closed set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stated<T> {
+    /// Absent, or empty.
+    #[default]
+    Not,
+    /// One of the words.
+    Known(T),
+    /// Something else, as it came (trimmed and bounded).
+    Other(String),
+}
+
+impl<T: Copy> Stated<T> {
+    /// The word, if it was one.
+    pub fn known(&self) -> Option<T> {
+        match self {
+            Self::Known(word) => Some(*word),
+            _ => None,
+        }
+    }
+
+    /// The text outside the closed set, if there was one.
+    pub fn other(&self) -> Option<&str> {
+        match self {
+            Self::Other(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// SHA-256 of a whole inflated document with CRLF folded to LF: what makes two arrivals the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// What decides revisions: same key and another digest is another version of one report.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReportKey {
+    /// The kind of report.
+    pub kind: Kind,
+    /// `org_name` as it came.
+    pub org_name: String,
+    /// `report_id` as it came.
+    pub report_id: String,
+    /// The policy domain.
+    pub domain: Domain,
+    /// First second of the range, UTC.
+    pub begin: i64,
+    /// Last second of the range, UTC.
+    pub end: i64,
+}
+
+/// One whole report, without its records.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The document's digest.
+    pub digest: Digest,
+    /// Who reports, about what, and when.
+    pub metadata: Metadata,
+    /// The policy that the reporter found.
+    pub policy: PolicyPublished,
+    /// Records that count.
+    pub records: u64,
+    /// Records that were left out because they were bad; the report is incomplete then.
+    pub skipped_records: u64,
+    /// Sum of `count` over the records that count.
+    pub messages: u64,
+    /// The same sum by result.
+    pub totals: Totals,
+    /// Repairs and oddities, each once, bounded: constant texts with numbers, never a quotation.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// The key of this report.
+    pub fn key(&self) -> ReportKey {
+        ReportKey {
+            kind: Kind::Aggregate,
+            org_name: self.metadata.org_name.clone(),
+            report_id: self.metadata.report_id.clone(),
+            domain: self.policy.domain.clone(),
+            begin: self.metadata.begin,
+            end: self.metadata.end,
+        }
+    }
+}
+
+/// `report_metadata` (RFC 7489 appendix C, RFC 9990 section 3.1.1.3). Texts are as they came,
+/// trimmed and bounded; absent ones are empty.
+#[derive(Clone, Debug, Default)]
+pub struct Metadata {
+    /// `version` of the document.
+    pub version: String,
+    /// The reporter's name.
+    pub org_name: String,
+    /// The reporter's address.
+    pub email: String,
+    /// Where to ask.
+    pub extra_contact_info: String,
+    /// The reporter's name of this report.
+    pub report_id: String,
+    /// First second of the range, UTC epoch.
+    pub begin: i64,
+    /// Last second of the range, UTC epoch.
+    pub end: i64,
+    /// `error` elements.
+    pub errors: Vec<String>,
+    /// Software that made the report (RFC 9990).
+    pub generator: String,
+}
+
+/// `policy_published`.
+#[derive(Clone, Debug)]
+pub struct PolicyPublished {
+    /// Where the record was found.
+    pub domain: Domain,
+    /// `p`.
+    pub p: Stated<Policy>,
+    /// `sp`.
+    pub sp: Stated<Policy>,
+    /// `np` (RFC 9990).
+    pub np: Stated<Policy>,
+    /// `adkim`.
+    pub adkim: Stated<Alignment>,
+    /// `aspf`.
+    pub aspf: Stated<Alignment>,
+    /// `pct` (RFC 7489), 0 to 100.
+    pub pct: Option<u8>,
+    /// `fo`, as it came.
+    pub fo: String,
+    /// `testing` (RFC 9990).
+    pub testing: Stated<YesNo>,
+    /// `discovery_method` (RFC 9990).
+    pub discovery_method: Stated<DiscoveryMethod>,
+}
+
+/// One `record`.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// `source_ip`; an IPv4 address mapped into IPv6 is the IPv4 address.
+    pub source_ip: IpAddr,
+    /// Messages.
+    pub count: u64,
+    /// What the receiver did.
+    pub disposition: Stated<Disposition>,
+    /// Aligned DKIM result.
+    pub dkim: Stated<Aligned>,
+    /// Aligned SPF result.
+    pub spf: Stated<Aligned>,
+    /// Why the receiver did something else than the policy asks.
+    pub reasons: Vec<Reason>,
+    /// `header_from`, as it came, lower case.
+    pub header_from: String,
+    /// `envelope_from`; `Some("")` is a stated null sender.
+    pub envelope_from: Option<String>,
+    /// `envelope_to`.
+    pub envelope_to: Option<String>,
+    /// DKIM signatures.
+    pub dkim_auth: Vec<DkimAuth>,
+    /// SPF checks.
+    pub spf_auth: Vec<SpfAuth>,
+}
+
+/// One `reason`.
+#[derive(Clone, Debug)]
+pub struct Reason {
+    /// `type`.
+    pub kind: Stated<Override>,
+    /// `comment`.
+    pub comment: String,
+}
+
+/// One `auth_results/dkim`.
+#[derive(Clone, Debug, Default)]
+pub struct DkimAuth {
+    /// `d=`.
+    pub domain: String,
+    /// `s=`.
+    pub selector: String,
+    /// The result.
+    pub result: Stated<AuthResult>,
+    /// The verifier's words.
+    pub human_result: String,
+}
+
+/// One `auth_results/spf`.
+#[derive(Clone, Debug, Default)]
+pub struct SpfAuth {
+    /// The checked domain.
+    pub domain: String,
+    /// Which identity it was.
+    pub scope: Stated<SpfScope>,
+    /// The result.
+    pub result: Stated<AuthResult>,
+    /// The verifier's words.
+    pub human_result: String,
+}
+
+/// One row of results: what rollups and metrics are by. `None` is unknown or not stated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Results {
+    /// Disposition.
+    pub disposition: Option<Disposition>,
+    /// Aligned DKIM.
+    pub dkim: Option<Aligned>,
+    /// Aligned SPF.
+    pub spf: Option<Aligned>,
+}
+
+impl Results {
+    /// The DMARC result: pass if either aligned result is (RFC 9989 section 4.4), fail if
+    /// neither is and both or either were stated, unknown if the report states neither.
+    pub fn dmarc(self) -> Option<Aligned> {
+        match (self.dkim, self.spf) {
+            (Some(Aligned::Pass), _) | (_, Some(Aligned::Pass)) => Some(Aligned::Pass),
+            (None, None) => None,
+            _ => Some(Aligned::Fail),
+        }
+    }
+}
+
+impl Record {
+    /// The row of results that this record counts under.
+    pub fn results(&self) -> Results {
+        Results {
+            disposition: self.disposition.known(),
+            dkim: self.dkim.known(),
+            spf: self.spf.known(),
+        }
+    }
+}
+
+/// Messages by results; at most 45 entries, as the sets are closed.
+pub type Totals = BTreeMap<Results, u64>;
+
+/// A document that cannot be used, and where that showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Why.
+    pub rejection: Rejection,
+    /// Byte offset in the inflated document, as far as known.
+    pub offset: u64,
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at byte {}", self.rejection, self.offset)
+    }
+}
+
+/// What the head of a document tells, for the answer at SMTP time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// What it is.
+    pub kind: Kind,
+    /// The policy domain, once it was seen.
+    pub domain: Option<Domain>,
+    /// `report_id`, bounded, once it was seen.
+    pub report_id: Option<String>,
+}

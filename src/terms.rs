@@ -1,0 +1,338 @@
+//! The closed words, one spelling each.
+//!
+//! A word that appears in the log, in a metric, in a table of the store, in the output of a
+//! command and in the manual is spelled here and nowhere else. Everything that becomes a metric
+//! attribute comes from here or from the configured domains, never from a stranger's text.
+
+use std::{fmt, str::FromStr};
+
+/// A text that is none of the words of a closed set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownWord;
+
+impl fmt::Display for UnknownWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unknown word")
+    }
+}
+
+impl std::error::Error for UnknownWord {}
+
+/// Declares a closed set: the enum, its words, and the way back from a word.
+macro_rules! words {
+    ($($(#[$meta:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal,)+ })+) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$about])* $variant,)+ }
+
+        impl $name {
+            /// Every member, in the order of declaration.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The one spelling.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+                match word { $($word => Ok(Self::$variant),)+ _ => Err(UnknownWord) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let word = String::deserialize(from)?;
+                word.parse().map_err(|UnknownWord| {
+                    serde::de::Error::unknown_variant(&word, &[$($word),+])
+                })
+            }
+        }
+    )+};
+}
+
+words! {
+    /// The way by which a mail came to us.
+    Door {
+        /// The milter protocol (Postfix, Sendmail, Stalwart).
+        Milter = "milter",
+        /// Stalwart's MTA hook over HTTP.
+        Hook = "hook",
+        /// Files that the operator gave to `import`.
+        Import = "import",
+    }
+
+    /// What a document is, by its content.
+    Kind {
+        /// A DMARC aggregate report (RFC 7489 section 7.2, RFC 9990).
+        Aggregate = "aggregate",
+        /// An SMTP TLS report (RFC 8460).
+        Tls = "tls",
+        /// A failure report (RFC 6591, RFC 9991).
+        Failure = "failure",
+    }
+
+    /// What a front door decided about a mail or one of its recipients.
+    Verdict {
+        /// Not for us: the MTA goes on as if we were not there.
+        NotOurs = "not_ours",
+        /// Durable in the spool.
+        Accepted = "accepted",
+        /// Ours, but not now: the sender is asked to come again (4xx).
+        TryLater = "try_later",
+        /// Ours, and never wanted (5xx).
+        Refused = "refused",
+    }
+
+    /// What became of a document that was whole.
+    Outcome {
+        /// Counted for the first time.
+        Stored = "stored",
+        /// The same document came before; its arrival is recorded, nothing is counted.
+        Duplicate = "duplicate",
+        /// Another document with the key of a known one: kept, not counted.
+        Revision = "revision",
+        /// Could not be used; the mail is parked with its reason.
+        Parked = "parked",
+    }
+
+    /// A step of a mail's life whose duration is measured.
+    Stage {
+        /// From the last byte of the message to our answer, `examine` and `put` included.
+        Eom = "eom",
+        /// The commit of the spool's writer.
+        SpoolCommit = "spool_commit",
+        /// Finding and reading the documents of one mail.
+        Parse = "parse",
+        /// Writing a batch of raw mails into the archive, synced.
+        Archive = "archive",
+        /// The transaction of the report store.
+        StoreCommit = "store_commit",
+    }
+
+    /// Why a mail or a document cannot be used. The same word in the reply's log line, the
+    /// parked entry, the metrics and the output of the commands.
+    Rejection {
+        /// The address stands for no configured domain, at a host whose every address is ours.
+        UnknownRecipient = "unknown_recipient",
+        /// The spool is full, read-only, or the disk is.
+        NoRoom = "no_room",
+        /// We are about to end.
+        ShuttingDown = "shutting_down",
+        /// The sender's network holds too much of the parked space.
+        ParkedQuota = "parked_quota",
+        /// The message is larger than the limit.
+        TooLarge = "too_large",
+        /// The report is about a domain that is not on the list, nor below one that is.
+        ForeignDomain = "foreign_domain",
+        /// Nothing in the mail can be a report.
+        NotAReport = "not_a_report",
+        /// A kind of report that this version recognises and does not read.
+        UnsupportedKind = "unsupported_kind",
+        /// More or deeper MIME parts, or longer headers, than any reporter needs.
+        MimeTooComplex = "mime_too_complex",
+        /// A container (gzip, zip, zlib) that cannot be read to its end.
+        BadContainer = "bad_container",
+        /// An encrypted zip member, or a compression method that no reporter uses.
+        UnsupportedContainer = "unsupported_container",
+        /// Containers within containers beyond the bound.
+        NestedTooDeep = "nested_too_deep",
+        /// More zip members than the bound.
+        TooManyMembers = "too_many_members",
+        /// More bytes after inflation than the bound.
+        TooMuchOutput = "too_much_output",
+        /// Nothing within: an empty container, or the body `unused` that some reporters send.
+        Empty = "empty",
+        /// A document type declaration, which no report needs.
+        Doctype = "doctype",
+        /// The document ends before its root does.
+        Truncated = "truncated",
+        /// Not well-formed beyond the listed repairs.
+        IllFormed = "ill_formed",
+        /// Deeper elements than the bound.
+        TooDeep = "too_deep",
+        /// A name, attribute list or text longer than the bound.
+        TokenTooLong = "token_too_long",
+        /// More records than the bound.
+        TooManyRecords = "too_many_records",
+        /// An XML or JSON document that is no report.
+        WrongRoot = "wrong_root",
+        /// No domain that the report is about.
+        NoDomain = "no_domain",
+        /// No usable date range, or one that cannot be.
+        BadDates = "bad_dates",
+        /// The whole report counts more messages than 64 bits hold.
+        BadCount = "bad_count",
+        /// Our own fault: processing ended the program repeatedly.
+        Crashed = "crashed",
+    }
+
+    /// `disposition` of a record (RFC 7489 appendix C; `pass` since RFC 9990).
+    Disposition {
+        /// Nothing was done to the messages.
+        None = "none",
+        /// Treated as suspicious.
+        Quarantine = "quarantine",
+        /// Rejected.
+        Reject = "reject",
+        /// Passed DMARC where an enforcing policy existed (RFC 9990 section 3.1.1.8).
+        Pass = "pass",
+    }
+
+    /// An aligned result of `policy_evaluated`.
+    Aligned {
+        /// An aligned identifier passed.
+        Pass = "pass",
+        /// None did.
+        Fail = "fail",
+    }
+
+    /// A requested policy: `p`, `sp`, `np` (RFC 9989 section 4.7).
+    Policy {
+        /// No action wanted.
+        None = "none",
+        /// Treat as suspicious.
+        Quarantine = "quarantine",
+        /// Reject.
+        Reject = "reject",
+    }
+
+    /// An alignment mode: `adkim`, `aspf`.
+    Alignment {
+        /// Relaxed: the organizational domains match.
+        Relaxed = "r",
+        /// Strict: the names match.
+        Strict = "s",
+    }
+
+    /// A result of `auth_results`, DKIM and SPF together (RFC 8601 section 2.7).
+    AuthResult {
+        /// Not signed, or no record.
+        None = "none",
+        /// Verified.
+        Pass = "pass",
+        /// Not verified.
+        Fail = "fail",
+        /// Fails, weakly (SPF).
+        Softfail = "softfail",
+        /// Acceptable by no policy of the verifier.
+        Policy = "policy",
+        /// No statement.
+        Neutral = "neutral",
+        /// A passing error, such as of DNS.
+        Temperror = "temperror",
+        /// A lasting error, such as of syntax.
+        Permerror = "permerror",
+    }
+
+    /// Why the applied policy differs from the published one (`reason/type`).
+    Override {
+        /// Recognised as forwarded (RFC 7489).
+        Forwarded = "forwarded",
+        /// Exempted by `pct` (RFC 7489).
+        SampledOut = "sampled_out",
+        /// Came from a forwarder that the receiver trusts.
+        TrustedForwarder = "trusted_forwarder",
+        /// Came from a mailing list.
+        MailingList = "mailing_list",
+        /// The receiver's own decision.
+        LocalPolicy = "local_policy",
+        /// The record says `t=y` (RFC 9990).
+        PolicyTestMode = "policy_test_mode",
+        /// Something else.
+        Other = "other",
+    }
+
+    /// How a reporter found the policy (RFC 9990).
+    DiscoveryMethod {
+        /// By the Public Suffix List.
+        Psl = "psl",
+        /// By the DNS tree walk.
+        Treewalk = "treewalk",
+    }
+
+    /// `y` or `n`.
+    YesNo {
+        /// Yes.
+        Yes = "y",
+        /// No.
+        No = "n",
+    }
+
+    /// The identity that SPF checked.
+    SpfScope {
+        /// The HELO name.
+        Helo = "helo",
+        /// The envelope sender.
+        Mfrom = "mfrom",
+    }
+
+    /// What the watch over DNS, or a report, found to be amiss.
+    FindingKind {
+        /// No DMARC record at the domain.
+        RecordMissing = "record_missing",
+        /// Several DMARC records at one name: receivers use none (RFC 9989 section 4.10).
+        RecordMultiple = "record_multiple",
+        /// A record that does not parse, or whose value receivers discard.
+        RecordSyntax = "record_syntax",
+        /// The published policy asks for less than is wanted.
+        PolicyWeaker = "policy_weaker",
+        /// The published record differs from the wanted one otherwise.
+        RecordDiffers = "record_differs",
+        /// No `rua` address of ours in the record: reports go elsewhere or nowhere.
+        RuaNotOurs = "rua_not_ours",
+        /// Reporters saw another policy than was published during their range.
+        ReportedDiffers = "reported_differs",
+        /// Two different documents came with one report key.
+        ReportRevised = "report_revised",
+    }
+
+    /// How much a finding matters.
+    Severity {
+        /// Good to know.
+        Low = "low",
+        /// Worth mending.
+        Medium = "medium",
+        /// Mail, reports or protection are lost.
+        High = "high",
+    }
+
+    /// What a DNS lookup came to.
+    DnsOutcome {
+        /// Records.
+        Found = "found",
+        /// The name exists and has no such record.
+        NoData = "nodata",
+        /// The name does not exist.
+        NxDomain = "nxdomain",
+        /// SERVFAIL, REFUSED, a timeout: nothing is known, and nothing is concluded.
+        Unknown = "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_finds_its_way_back() {
+        for &word in Rejection::ALL {
+            assert_eq!(word.as_str().parse(), Ok(word));
+        }
+        assert_eq!("nothing".parse::<Kind>(), Err(UnknownWord));
+    }
+}

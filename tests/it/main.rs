@@ -1,0 +1,1 @@
+//! What a user can see, through real sockets and real servers, in one binary.
