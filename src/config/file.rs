@@ -117,6 +117,7 @@ struct RawDomain {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "the keys carry their unit")]
 struct RawLimits {
     max_message_bytes: Option<Spanned<i64>>,
     max_spool_bytes: Option<Spanned<i64>>,
