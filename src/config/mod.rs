@@ -60,6 +60,15 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
 }
 
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => write!(f, "inet:{address}"),
+        }
+    }
+}
+
 /// `peer`: the MTA at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {

@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     config::Limits,
+    telemetry::instruments::Gauges,
     terms::{Door, Rejection},
 };
 pub use state::State;
@@ -190,10 +191,14 @@ impl Writer {
 
 /// Opens the spool in `dir`, makes it if there is none, sets a broken one aside, and starts
 /// its writer.
-pub fn open(dir: &Path, limits: Limits) -> Result<(Spool, Writer), SpoolError> {
+pub fn open(
+    dir: &Path,
+    limits: Limits,
+    gauges: Arc<Gauges>,
+) -> Result<(Spool, Writer), SpoolError> {
     let path = dir.join(FILE);
     let (conn, id) = schema::open_or_set_aside(&path)?;
-    let state = Arc::new(State::new(limits, dir));
+    let state = Arc::new(State::new(limits, dir, gauges));
     let (jobs, waiting) = std::sync::mpsc::sync_channel(crate::limits::SPOOL_QUEUE);
     let writer = writer::start(conn, waiting, Arc::clone(&state))?;
     Ok((
@@ -328,13 +333,13 @@ mod tests {
     #[tokio::test]
     async fn what_was_put_is_there_after_reopening_until_it_is_settled() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (spool, writer) = open(dir.path(), Limits::default()).expect("a spool");
+        let (spool, writer) = open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
         let first = spool.put(entry(b"one", None)).await.expect("durable");
         let second = spool.put(entry(b"two", None)).await.expect("durable");
         drop(spool);
         writer.join();
 
-        let (spool, _writer) = open(dir.path(), Limits::default()).expect("a spool");
+        let (spool, _writer) = open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
         assert_eq!(spool.state().depth().new_entries, 2);
         assert_eq!(spool.claim().await.expect("claimed"), [first, second]);
         let loaded = spool
@@ -364,7 +369,7 @@ mod tests {
     #[tokio::test]
     async fn an_entry_that_was_tried_comes_alone_and_is_parked_in_the_end() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (spool, _writer) = open(dir.path(), Limits::default()).expect("a spool");
+        let (spool, _writer) = open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
         let bad = spool.put(entry(b"bad", None)).await.expect("durable");
         assert_eq!(spool.claim().await.expect("claimed"), [bad]);
         let good = spool.put(entry(b"good", None)).await.expect("durable");
@@ -384,7 +389,7 @@ mod tests {
     #[tokio::test]
     async fn a_released_entry_was_not_tried() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (spool, _writer) = open(dir.path(), Limits::default()).expect("a spool");
+        let (spool, _writer) = open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
         let id = spool.put(entry(b"x", None)).await.expect("durable");
         for _ in 0..10 {
             assert_eq!(spool.claim().await.expect("claimed"), [id]);
@@ -404,7 +409,7 @@ mod tests {
             max_spool: 10_000,
             min_free: 0,
         };
-        let (spool, _writer) = open(dir.path(), limits).expect("a spool");
+        let (spool, _writer) = open(dir.path(), limits, Arc::default()).expect("a spool");
         let network = envelope().network();
         assert_eq!(network, "192.0.2.0/24");
         spool

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::{
     config::Limits,
     limits::{MAX_SPOOL_ENTRIES, PARKED_SHARE},
+    telemetry::instruments::Gauges,
     terms::Rejection,
 };
 
@@ -25,6 +26,7 @@ pub struct State {
     /// The directory whose disk must keep room.
     dir: PathBuf,
     depth: Mutex<Depth>,
+    gauges: Arc<Gauges>,
     free: AtomicU64,
     failing: AtomicBool,
     beat: Mutex<Instant>,
@@ -50,11 +52,12 @@ pub struct Depth {
 }
 
 impl State {
-    pub(super) fn new(limits: Limits, dir: &Path) -> Self {
+    pub(super) fn new(limits: Limits, dir: &Path, gauges: Arc<Gauges>) -> Self {
         let state = Self {
             limits: Mutex::new(limits),
             dir: dir.to_owned(),
             depth: Mutex::default(),
+            gauges,
             free: AtomicU64::new(u64::MAX),
             failing: AtomicBool::new(false),
             beat: Mutex::new(Instant::now()),
@@ -114,7 +117,13 @@ impl State {
     }
 
     pub(super) fn with_depth(&self, change: impl FnOnce(&mut Depth)) {
-        change(&mut lock(&self.depth));
+        let mut depth = lock(&self.depth);
+        change(&mut depth);
+        self.gauges.entries_new.store(depth.new_entries, Relaxed);
+        self.gauges.bytes_new.store(depth.new_bytes, Relaxed);
+        self.gauges.entries_parked.store(depth.parked_entries, Relaxed);
+        self.gauges.bytes_parked.store(depth.parked_bytes, Relaxed);
+        self.gauges.oldest_new.store(depth.oldest_new.unwrap_or(0), Relaxed);
     }
 
     pub(super) fn measure_disk(&self) {

@@ -1,0 +1,77 @@
+//! `generate`, hidden: man pages and completions from the table of commands.
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{CommandFactory, ValueEnum};
+use clap_complete::Shell;
+
+use super::Cli;
+
+/// What to write, and where.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to write
+    what: What,
+    /// The folder to write it to
+    dir: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    Man,
+    Completions,
+}
+
+/// Writes the files.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    std::fs::create_dir_all(&args.dir)
+        .with_context(|| format!("cannot make {}", args.dir.display()))?;
+    match args.what {
+        What::Man => man(&args.dir)?,
+        What::Completions => {
+            for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+                clap_complete::generate_to(shell, &mut Cli::command(), "rua-milter", &args.dir)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One page: the commands are part of it, as an operator looks for them in one place. What the
+/// table of commands does not say (verdicts, files, signals) is written by hand.
+fn man(dir: &std::path::Path) -> anyhow::Result<()> {
+    let path = dir.join("rua-milter.8");
+    let mut page = Vec::new();
+    let command = Cli::command();
+    let man = clap_mangen::Man::new(command.clone())
+        .section("8")
+        .manual("System administration")
+        .source(format!("rua-milter {}", env!("CARGO_PKG_VERSION")));
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    writeln!(page, ".SH COMMANDS")?;
+    for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+        writeln!(page, ".SS {}", command.get_name())?;
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        writeln!(page, "{about}.")?;
+        for argument in command.get_arguments().filter(|a| !a.is_global_set()) {
+            let name = match (argument.get_long(), argument.get_value_names()) {
+                (Some(long), Some([value])) => format!("--{long} {value}"),
+                (Some(long), _) => format!("--{long}"),
+                (None, Some([value])) => value.to_string(),
+                _ => argument.get_id().to_string().to_uppercase(),
+            };
+            if name == "--help" {
+                continue;
+            }
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            writeln!(page, ".TP\n\\fB{}\\fR\n{help}", name.replace('-', "\\-"))?;
+        }
+    }
+    page.extend_from_slice(include_bytes!("../../packaging/man/rua-milter.8.in"));
+    std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))
+}

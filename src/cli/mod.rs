@@ -1,0 +1,93 @@
+//! The commands: one file each. Help, man page and completions come from the table here.
+
+mod check_config;
+mod drift;
+mod generate;
+mod import;
+mod inspect;
+mod serve;
+mod summary;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::{
+        Config,
+        file::{self, ConfigError},
+    },
+    data_dir, store,
+};
+
+/// Takes DMARC reports out of the mail stream, keeps, parses and watches them.
+#[derive(Debug, Parser)]
+#[command(name = "rua-milter", version, about, max_term_width = 100)]
+struct Cli {
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE", default_value = file::DEFAULT_PATH)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the milter and everything behind it, until SIGTERM; SIGHUP reloads the configuration
+    Serve,
+    /// Read the configuration as `serve` does, and say what is wrong with it
+    CheckConfig,
+    /// Take mails and report files in, as if they had arrived
+    Import(import::Args),
+    /// Read reports and show what is in them, storing nothing; needs no configuration
+    Inspect(inspect::Args),
+    /// Show what the stored reports say
+    Summary(summary::Args),
+    /// Look the published DMARC records up and show what is amiss
+    Drift(drift::Args),
+    /// Write man pages or completions
+    #[command(hide = true)]
+    Generate(generate::Args),
+}
+
+/// Runs the command of the process's arguments.
+pub fn run() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    match &cli.command {
+        Command::Serve => serve::run(&cli.config),
+        Command::CheckConfig => check_config::run(&cli.config),
+        Command::Import(args) => import::run(args, &cli.config),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Summary(args) => {
+            let config = load(&cli.config)?;
+            data_dir::become_owner(&config.data_dir)?;
+            let reader = store::Reader::open(&config.data_dir.join(store::FILE))?;
+            summary::run(args, &reader, &mut std::io::stdout().lock())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Drift(args) => drift::run(args, &cli.config),
+        Command::Generate(args) => generate::run(args),
+    }
+}
+
+/// The exit code of a failure: 2 for what an operator wrote, 1 for what the work came to.
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let usage = error.chain().any(|cause| cause.is::<ConfigError>());
+    ExitCode::from(if usage { 2 } else { 1 })
+}
+
+fn load(path: &Path) -> anyhow::Result<Config> {
+    Ok(file::load(path)?)
+}
+
+/// A runtime for commands that wait for something.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}

@@ -1,0 +1,123 @@
+//! Who owns the data directory.
+//!
+//! `serve` locks it. `import` puts mail into the spool beside a running daemon, and does the
+//! daemon's work itself, under the lock, when none runs. Started as root, every command that
+//! writes becomes the directory's owner first, so that no file appears there which the daemon
+//! cannot read.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::{Gid, Uid, User};
+
+/// The user that the packages make.
+const USER: &str = "rua-milter";
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// It cannot be made or looked at.
+    #[error("data_dir {}", path.display())]
+    Io {
+        /// The directory, or its lock.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A daemon runs there.
+    #[error("data_dir {} is in use by another rua-milter", .0.display())]
+    InUse(PathBuf),
+    /// Root could not become the owner.
+    #[error("cannot become the owner of data_dir {}", path.display())]
+    Owner {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: nix::Error,
+    },
+}
+
+/// The right to do the daemon's work; given up when dropped, or when the process ends.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+
+/// Makes the directory if it is not there, and when run as root becomes its owner.
+///
+/// Must come before any thread and any file.
+pub fn enter(path: &Path) -> Result<(), DataDirError> {
+    let wrong = |source| DataDirError::Io { path: path.to_owned(), source };
+    let root = Uid::effective().is_root();
+    if !path.exists() {
+        fs::DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(wrong)?;
+        if root && let Ok(Some(user)) = User::from_name(USER) {
+            let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+            std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(wrong)?;
+        }
+    }
+    let meta = fs::metadata(path).map_err(wrong)?;
+    if root && meta.uid() != 0 {
+        become_user(Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid()))
+            .map_err(|source| DataDirError::Owner { path: path.to_owned(), source })?;
+    }
+    Ok(())
+}
+
+/// The same for commands that only read: becomes the owner, and makes nothing.
+pub fn become_owner(path: &Path) -> Result<(), DataDirError> {
+    if path.exists() { enter(path) } else { Ok(()) }
+}
+
+fn become_user(uid: Uid, gid: Gid) -> Result<(), nix::Error> {
+    // With its supplementary groups, such as that of the socket.
+    match User::from_uid(uid)? {
+        Some(user) => {
+            let name = std::ffi::CString::new(user.name).map_err(|_| nix::Error::EINVAL)?;
+            nix::unistd::initgroups(&name, gid)?;
+        }
+        None => nix::unistd::setgroups(&[gid])?,
+    }
+    nix::unistd::setgid(gid)?;
+    nix::unistd::setuid(uid)
+}
+
+/// Takes the lock; `None` when another process has it.
+pub fn try_lock(path: &Path) -> Result<Option<Lock>, DataDirError> {
+    let file = path.join("lock");
+    let wrong = |source| DataDirError::Io { path: file.clone(), source };
+    let lock = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&file)
+        .map_err(wrong)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(Lock(lock))),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(wrong(source)),
+    }
+}
+
+/// Takes the lock, or says who has it.
+pub fn lock(path: &Path) -> Result<Lock, DataDirError> {
+    try_lock(path)?.ok_or_else(|| DataDirError::InUse(path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_has_the_lock() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let held = lock(dir.path()).expect("free");
+        assert!(try_lock(dir.path()).expect("looked").is_none());
+        drop(held);
+        assert!(try_lock(dir.path()).expect("looked").is_some());
+    }
+}

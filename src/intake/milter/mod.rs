@@ -1,0 +1,214 @@
+//! The milter door: translates the protocol to [`session::Session`] and back.
+//!
+//! indymilter speaks the protocol; its edges are filed off here and in [`listener`]: what we
+//! ask for at negotiation stays a subset of what is offered, and accept errors do not end us.
+
+pub mod listener;
+mod session;
+
+use std::{ffi::CStr, future::Future, sync::Arc};
+
+use indymilter::{
+    Actions, Callbacks, Context, ContextActions, EomContext, ProtoOpts, SetErrorReply, SmtpReply,
+    Status,
+};
+
+use self::{
+    listener::MilterListener,
+    session::{Answer, Ending, Facts, Session},
+};
+use super::{Intake, reply::Reply};
+use crate::{
+    config::{Listen, Peer},
+    limits,
+};
+
+/// Serves one listener until `shutdown`. Sessions in the middle of a callback finish it.
+pub async fn run(
+    listener: MilterListener,
+    listen: Listen,
+    max_connections: usize,
+    intake: Intake,
+    shutdown: impl Future,
+) -> std::io::Result<()> {
+    let config = indymilter::Config {
+        max_connections,
+        actions: Actions::empty(),
+        connection_timeout: limits::MILTER_IDLE,
+    };
+    indymilter::run(listener, callbacks(Arc::new(listen), intake), config, shutdown).await
+}
+
+fn callbacks(listen: Arc<Listen>, intake: Intake) -> Callbacks<Session> {
+    Callbacks::new()
+        .on_negotiate(move |cx, actions, opts| {
+            let session = Session::new(Arc::clone(&listen), intake.clone());
+            Box::pin(async move {
+                cx.requested_actions = Actions::DELETE_RCPT & actions;
+                cx.requested_opts = (cx.requested_opts | wanted(session.peer())) & opts;
+                cx.data = Some(session.negotiated(cx.requested_opts));
+                Status::Continue
+            })
+        })
+        .on_connect(|cx, host, socket| {
+            Box::pin(async move {
+                let no_reply = ProtoOpts::NOREPLY_CONNECT;
+                with(cx, no_reply, |session, _| session.connect(host.to_bytes(), &socket))
+            })
+        })
+        .on_helo(|cx, name| {
+            Box::pin(async move {
+                with(cx, ProtoOpts::NOREPLY_HELO, |session, _| session.helo(name.to_bytes()))
+            })
+        })
+        .on_mail(|cx, args| {
+            Box::pin(async move {
+                with(cx, ProtoOpts::NOREPLY_MAIL, |session, facts| session.mail(&args, &facts))
+            })
+        })
+        .on_rcpt(|cx, args| {
+            Box::pin(async move {
+                let answer = match (&mut cx.data, args.first()) {
+                    (Some(session), Some(argument)) => session.rcpt(argument),
+                    _ => Answer::Continue,
+                };
+                status(&mut cx.reply, answer)
+            })
+        })
+        .on_data(|cx| {
+            Box::pin(async move {
+                let answer = cx.data.as_mut().map_or(Answer::Accept, Session::data);
+                status(&mut cx.reply, answer)
+            })
+        })
+        .on_header(|cx, name, value| {
+            Box::pin(async move {
+                with(cx, ProtoOpts::NOREPLY_HEADER, |session, _| {
+                    session.header(name.to_bytes(), value.to_bytes());
+                })
+            })
+        })
+        .on_eoh(|cx| {
+            Box::pin(async move {
+                with(cx, ProtoOpts::NOREPLY_EOH, |session, _| session.end_of_headers())
+            })
+        })
+        .on_body(|cx, chunk| {
+            Box::pin(async move {
+                let answer =
+                    cx.data.as_mut().map_or(Answer::Continue, |session| session.body(&chunk));
+                status(&mut cx.reply, answer)
+            })
+        })
+        .on_eom(|cx| Box::pin(eom(cx)))
+        .on_abort(|cx| {
+            // Postfix sends ABORT after a successful end of message too: nothing is undone.
+            Box::pin(async move {
+                if let Some(session) = &mut cx.data {
+                    session.forget();
+                }
+                Status::Continue
+            })
+        })
+        .on_close(|cx| {
+            Box::pin(async move {
+                cx.data = None;
+                Status::Continue
+            })
+        })
+        .on_unknown(|_, _| Box::pin(async { Status::Continue }))
+}
+
+/// What we would like to agree on; the caller keeps the part that is offered.
+///
+/// Header values keep their leading space, so that the message is kept as it came. Steps at
+/// which we never say anything need no answer, which saves a round trip each.
+fn wanted(peer: Peer) -> ProtoOpts {
+    match peer {
+        Peer::Mta => {
+            ProtoOpts::LEADING_SPACE
+                | ProtoOpts::SKIP
+                | ProtoOpts::NOREPLY_CONNECT
+                | ProtoOpts::NOREPLY_HELO
+                | ProtoOpts::NOREPLY_MAIL
+                | ProtoOpts::NOREPLY_HEADER
+                | ProtoOpts::NOREPLY_EOH
+        }
+        Peer::Stalwart => ProtoOpts::empty(),
+    }
+}
+
+/// Tells the session of a step that never gets an answer of ours.
+fn with(
+    cx: &mut Context<Session>,
+    no_reply: ProtoOpts,
+    step: impl FnOnce(&mut Session, Facts),
+) -> Status {
+    let facts = Facts {
+        queue_id: text(cx.macros.get(c"i")),
+        login: cx.macros.get(c"{auth_authen}").map(|login| text(Some(login))),
+    };
+    let Some(session) = &mut cx.data else {
+        return Status::Continue;
+    };
+    step(session, facts);
+    if session.opts().contains(no_reply) { Status::Noreply } else { Status::Continue }
+}
+
+fn text(value: Option<&CStr>) -> String {
+    let kept = |value: &CStr| {
+        let bytes = value.to_bytes();
+        String::from_utf8_lossy(&bytes[..bytes.len().min(limits::MAX_ADDRESS)]).into_owned()
+    };
+    value.map(kept).unwrap_or_default()
+}
+
+fn status(to: &mut SmtpReply, answer: Answer) -> Status {
+    match answer {
+        Answer::Continue => Status::Continue,
+        Answer::Accept => Status::Accept,
+        Answer::Skip => Status::Skip,
+        Answer::Reply(reply) => say(to, reply),
+    }
+}
+
+fn say(to: &mut SmtpReply, reply: Reply) -> Status {
+    to.set_error_reply(reply.code, Some(reply.enhanced), [reply.text])
+        .expect("replies are constants, and a test holds them valid");
+    // The status must be of the class of the code.
+    if reply.code.starts_with('4') { Status::Tempfail } else { Status::Reject }
+}
+
+async fn eom(cx: &mut EomContext<Session>) -> Status {
+    let queue_id = text(cx.macros.get(c"i"));
+    let Some(ending) = cx.data.as_mut().and_then(|session| session.end(&queue_id)) else {
+        return Status::Accept;
+    };
+    let mut judged = std::pin::pin!(ending.judge());
+    let end = loop {
+        tokio::select! {
+            end = &mut judged => break end,
+            // Sets the MTA's timer back. When it has gone away, there is nobody to tell; the
+            // work is finished all the same.
+            () = tokio::time::sleep(limits::PROGRESS) => {
+                let _ = cx.actions.progress().await;
+            }
+        }
+    };
+    match end {
+        Ending::Reply(reply) => say(&mut cx.reply, reply),
+        Ending::Accept => Status::Accept,
+        Ending::Discard => Status::Discard,
+        Ending::Remove(recipients) => {
+            for recipient in recipients {
+                // Byte for byte as the MTA gave it: Postfix compares it so.
+                if let Err(error) = cx.actions.delete_recipient(recipient).await {
+                    // The mail is in the spool already: it is better delivered once more than
+                    // lost for the others.
+                    tracing::warn!(%error, %queue_id, "a recipient of ours could not be removed");
+                }
+            }
+            Status::Accept
+        }
+    }
+}

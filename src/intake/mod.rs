@@ -1,0 +1,158 @@
+//! Front doors: [`milter`] for MTAs, [`import`] for files. What every door shares is here: the
+//! way into the spool, the log line, the count, and the end.
+//!
+//! The doors and the back rooms meet only at the spool.
+
+pub mod examine;
+pub mod import;
+pub mod milter;
+pub mod policy;
+mod reply;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Instant,
+};
+
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::{
+    config::Config,
+    limits,
+    report::Head,
+    spool::{Envelope, Spool},
+    telemetry::instruments::Instruments,
+    terms::{Rejection, Verdict},
+};
+
+/// What a door needs; cheap to clone.
+#[derive(Clone)]
+pub struct Intake {
+    /// The configuration as it is now; each message takes a snapshot.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// Where accepted mail becomes durable.
+    pub spool: Spool,
+    /// What is counted.
+    pub instruments: Arc<Instruments>,
+    /// Kibibytes of messages in memory, all sessions together.
+    pub in_flight: Arc<Semaphore>,
+    /// Whether we are about to end, and who is still inside.
+    pub closing: Arc<Closing>,
+}
+
+impl Intake {
+    /// Opens the doors' common room.
+    pub fn new(
+        config: watch::Receiver<Arc<Config>>,
+        spool: Spool,
+        instruments: Arc<Instruments>,
+    ) -> Self {
+        let in_flight = Arc::new(Semaphore::new(limits::IN_FLIGHT / 1_024));
+        Self { config, spool, instruments, in_flight, closing: Arc::default() }
+    }
+
+    /// Whether a message for us may come in now: there is room, and we stay.
+    fn room(&self, network: &str) -> Result<(), Rejection> {
+        if self.closing.closing.load(SeqCst) {
+            return Err(Rejection::ShuttingDown);
+        }
+        self.spool.state().room(network)
+    }
+}
+
+/// Counts the open transactions that hold mail of ours, so that SIGTERM can wait for them.
+#[derive(Debug, Default)]
+pub struct Closing {
+    closing: AtomicBool,
+    close: Notify,
+    inside: AtomicUsize,
+    left: Notify,
+}
+
+/// One open transaction.
+#[derive(Debug)]
+pub struct Inside(Arc<Closing>);
+
+impl Closing {
+    /// From now on recipients of ours hear 451, and no connection is accepted.
+    pub fn close(&self) {
+        self.closing.store(true, SeqCst);
+        self.close.notify_waiters();
+    }
+
+    /// Resolves once [`Closing::close`] was called.
+    pub async fn closed(self: Arc<Self>) {
+        let close = self.close.notified();
+        if !self.closing.load(SeqCst) {
+            close.await;
+        }
+    }
+
+    /// Waits until no transaction with mail of ours is open. The caller sets the bound.
+    pub async fn empty(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.inside.load(SeqCst) == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    fn enter(self: &Arc<Self>) -> Inside {
+        self.inside.fetch_add(1, SeqCst);
+        Inside(Arc::clone(self))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if self.0.inside.fetch_sub(1, SeqCst) == 1 {
+            self.0.left.notify_waiters();
+        }
+    }
+}
+
+/// The one line and the one count of a mail that concerned us.
+struct Account<'a> {
+    envelope: &'a Envelope,
+    spool_id: Option<i64>,
+    bytes: usize,
+    head: Option<&'a Head>,
+    verdict: Verdict,
+    reason: Option<Rejection>,
+    code: u16,
+    since: Instant,
+}
+
+impl Account<'_> {
+    fn give(&self, instruments: &Instruments) {
+        let envelope = self.envelope;
+        let bytes = self.bytes as u64;
+        instruments.mail(envelope.door, &envelope.listener, self.verdict, self.reason, bytes);
+        let head = |part: fn(&Head) -> Option<String>| self.head.and_then(part);
+        tracing::info!(
+            queue_id = %envelope.queue_id.escape_default(),
+            spool_id = self.spool_id,
+            door = %envelope.door,
+            listener = %envelope.listener,
+            client = envelope.client.map(tracing::field::display),
+            from = %envelope.sender.escape_debug(),
+            to = %envelope.recipients.join(",").escape_debug(),
+            others = envelope.others,
+            authenticated = envelope.authenticated.is_some(),
+            bytes,
+            kind = head(|head| Some(head.kind.to_string())),
+            domain = head(|head| head.domain.as_ref().map(ToString::to_string)),
+            report_id = head(|head| head.report_id.as_ref().map(|id| id.escape_debug().to_string())),
+            verdict = %self.verdict,
+            reason = self.reason.map(tracing::field::display),
+            code = self.code,
+            ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "mail"
+        );
+    }
+}

@@ -1,0 +1,319 @@
+//! The daemon: opens, binds, starts every task, waits for signals, drains.
+//!
+//! Ready means: mail of ours becomes durable. The report store opens behind the doors and may
+//! take its time to migrate.
+
+use std::{
+    future::Future,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use sd_notify::NotifyState;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+
+use crate::{
+    archive::Archive,
+    config::{Config, Listen, file},
+    data_dir,
+    intake::{Intake, milter, milter::listener::MilterListener},
+    limits,
+    pipeline::{Rooms, worker},
+    spool::{self, Spool, State},
+    store::{self, Store},
+    telemetry::{self, Telemetry},
+    web,
+};
+
+/// Tasks still running this long after they were asked to end are left behind; nothing that
+/// was acknowledged depends on them.
+const END: Duration = Duration::from_secs(5);
+
+/// Runs until SIGTERM or SIGINT. `path` is where SIGHUP reads the configuration again.
+pub async fn run(path: &Path, config: Config) -> anyhow::Result<()> {
+    telemetry::log::init(&config.log)?;
+    telemetry::install_crypto();
+    let _lock = data_dir::lock(&config.data_dir)?;
+    let names = config.domains.iter().map(|entry| &entry.name);
+    let telemetry = telemetry::start(&config.metrics, &config.node, names)?;
+    let gauges = Arc::clone(&telemetry.instruments.gauges);
+    let (spool, writer) = spool::open(&config.data_dir, config.limits, gauges)?;
+    if config.domains.is_empty() {
+        tracing::warn!("no domain is configured: no mail is ours");
+    }
+
+    let (new_config, config) = watch::channel(Arc::new(config));
+    let (stop, _) = watch::channel(false);
+    let intake = Intake::new(config.clone(), spool.clone(), Arc::clone(&telemetry.instruments));
+    let pulse = Arc::new(Pulse::default());
+    let mut tasks = JoinSet::new();
+    open_doors(&mut tasks, &intake, &pulse, &stop).await?;
+    open_web(&mut tasks, &telemetry, &spool, &config.borrow(), &stop).await?;
+    tasks.spawn(back_rooms(spool.clone(), rooms(&telemetry), config.clone(), stopped(&stop)));
+    tasks.spawn(watchdog(Arc::clone(spool.state()), pulse, stopped(&stop)));
+
+    notify(&[NotifyState::Ready]);
+    let current = config.borrow().clone();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        domains = current.domains.len(),
+        data_dir = %current.data_dir.display(),
+        waiting = spool.state().depth().new_entries,
+        "ready"
+    );
+    drop(current);
+
+    let ended = attend(path, &new_config, &spool, &telemetry, &mut tasks).await;
+    notify(&[NotifyState::Stopping]);
+    intake.closing.close();
+    if tokio::time::timeout(limits::DRAIN, intake.closing.empty()).await.is_err() {
+        tracing::warn!("transactions are still open; their mail will come again");
+    }
+    stop.send_replace(true);
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(END, all).await.is_err() {
+        tracing::warn!("some work did not end in time and will be done again");
+        tasks.abort_all();
+    }
+    drop((intake, spool));
+    if tokio::time::timeout(END, tokio::task::spawn_blocking(|| writer.join())).await.is_err() {
+        tracing::warn!("the spool's writer did not end in time");
+    }
+    telemetry.flush().await;
+    tracing::info!("ended");
+    ended
+}
+
+/// Resolves when everything is to end.
+fn stopped(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + use<> {
+    let mut stop = stop.subscribe();
+    async move {
+        // A sender that is gone says the same.
+        let _ = stop.wait_for(|stop| *stop).await;
+    }
+}
+
+async fn open_doors(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    intake: &Intake,
+    pulse: &Arc<Pulse>,
+    stop: &watch::Sender<bool>,
+) -> anyhow::Result<()> {
+    let config = intake.config.borrow().clone();
+    for listen in &config.listen {
+        let closed = Arc::clone(&intake.closing).closed();
+        let listener = MilterListener::bind(&listen.address, closed).await?;
+        tracing::info!(listener = %listen.name, address = %listen.address, "listening");
+        let (listen, intake) = (listen.clone(), intake.clone());
+        let (pulse, stop) = (Arc::clone(pulse), stopped(stop));
+        let max = config.milter.max_connections;
+        tasks.spawn(async move { door(listener, listen, max, intake, &pulse, stop).await });
+    }
+    Ok(())
+}
+
+/// One listener. Its pulse beats in the task that accepts, so that it tells whether that lives.
+async fn door(
+    listener: MilterListener,
+    listen: Listen,
+    max_connections: usize,
+    intake: Intake,
+    pulse: &Pulse,
+    stop: impl Future,
+) -> anyhow::Result<()> {
+    let name = listen.name.clone();
+    let beats = pulse.join();
+    let serve = milter::run(listener, listen, max_connections, intake, stop);
+    tokio::select! {
+        result = serve => result.with_context(|| format!("listener {name} ended")),
+        () = beats => Ok(()),
+    }
+}
+
+async fn open_web(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    telemetry: &Telemetry,
+    spool: &Spool,
+    config: &Config,
+    stop: &watch::Sender<bool>,
+) -> anyhow::Result<()> {
+    let Some(address) = config.metrics.prometheus else {
+        return Ok(());
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("metrics.prometheus: cannot listen on {address}"))?;
+    tracing::info!(%address, "serving /metrics and /health");
+    let state = Arc::clone(spool.state());
+    let healthy = move || !state.is_failing();
+    let page = telemetry.renderer();
+    let stop = stopped(stop);
+    tasks.spawn(async move { Ok(web::serve(listener, page, healthy, stop).await?) });
+    Ok(())
+}
+
+/// What the back rooms share with the telemetry.
+fn rooms(telemetry: &Telemetry) -> impl FnOnce(Arc<Mutex<Store>>, Archive) -> Rooms + use<> {
+    let instruments = Arc::clone(&telemetry.instruments);
+    let labels = Arc::clone(&telemetry.labels);
+    move |store, archive| Rooms { store, archive, instruments, labels }
+}
+
+/// Opens the report store, however long that takes and however often it fails, then works and
+/// watches.
+async fn back_rooms(
+    spool: Spool,
+    rooms: impl FnOnce(Arc<Mutex<Store>>, Archive) -> Rooms,
+    config: watch::Receiver<Arc<Config>>,
+    stop: impl Future,
+) -> anyhow::Result<()> {
+    let mut stop = std::pin::pin!(stop);
+    let dir = config.borrow().data_dir.clone();
+    let mut pause = limits::RETRY_FIRST;
+    let (store, archive) = loop {
+        let dir = dir.clone();
+        let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+            Ok((Store::open(&dir.join(store::FILE))?, Archive::open(&dir.join("archive"))?))
+        });
+        let error = match opened.await? {
+            Ok(opened) => break opened,
+            Err(error) => error,
+        };
+        tracing::error!(error = format!("{error:#}"), "cannot open the report store; reports wait in the spool");
+        tokio::select! {
+            _ = &mut stop => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(limits::RETRY_LONGEST);
+    };
+    let rooms = Arc::new(rooms(Arc::new(Mutex::new(store)), archive));
+    worker::run(spool, rooms, config, stop).await;
+    Ok(())
+}
+
+/// Waits for signals; ends at SIGTERM, SIGINT, or when a task ends by itself.
+async fn attend(
+    path: &Path,
+    config: &watch::Sender<Arc<Config>>,
+    spool: &Spool,
+    telemetry: &Telemetry,
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => reload(path, config, spool, telemetry),
+            Some(ended) = tasks.join_next() => {
+                ended.context("a task ended by a panic")??;
+                anyhow::bail!("a task ended before it was asked to");
+            }
+        }
+    }
+}
+
+/// Takes the configuration anew; a broken one changes nothing.
+fn reload(path: &Path, config: &watch::Sender<Arc<Config>>, spool: &Spool, telemetry: &Telemetry) {
+    let new = match file::load(path) {
+        Ok(new) => new,
+        Err(error) => {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            tracing::error!(error, "the configuration is broken; the old one stays");
+            return;
+        }
+    };
+    let old = config.borrow().clone();
+    for (key, same) in [
+        ("data_dir", old.data_dir == new.data_dir),
+        ("node", old.node == new.node),
+        ("listen", old.listen == new.listen),
+        ("milter.max_connections", old.milter.max_connections == new.milter.max_connections),
+        ("log", old.log == new.log),
+        ("metrics", old.metrics == new.metrics),
+    ] {
+        if !same {
+            tracing::warn!(key, "takes effect at the next start only");
+        }
+    }
+    let new = Config {
+        data_dir: old.data_dir.clone(),
+        node: old.node.clone(),
+        listen: old.listen.clone(),
+        log: old.log,
+        metrics: old.metrics.clone(),
+        ..new
+    };
+    spool.state().set_limits(new.limits);
+    telemetry.labels.replace(new.domains.iter().map(|entry| &entry.name));
+    tracing::info!(domains = new.domains.len(), "configuration reloaded");
+    config.send_replace(Arc::new(new));
+}
+
+/// Shows that every accepting task still runs.
+#[derive(Debug, Default)]
+struct Pulse {
+    doors: AtomicU64,
+    beats: AtomicU64,
+}
+
+/// How often a door shows that it lives.
+const BEAT: Duration = Duration::from_secs(1);
+
+impl Pulse {
+    /// Beats for ever.
+    async fn join(&self) {
+        self.doors.fetch_add(1, Relaxed);
+        loop {
+            tokio::time::sleep(BEAT).await;
+            self.beats.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Feeds systemd's watchdog as long as every door and the spool's writer show signs of life.
+async fn watchdog(state: Arc<State>, pulse: Arc<Pulse>, stop: impl Future) -> anyhow::Result<()> {
+    let mut stop = std::pin::pin!(stop);
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        stop.await;
+        return Ok(());
+    };
+    let round = limit / 3;
+    let mut beats = 0;
+    loop {
+        tokio::select! {
+            _ = &mut stop => return Ok(()),
+            () = tokio::time::sleep(round) => {}
+        }
+        let now = pulse.beats.load(Relaxed);
+        // Each door beats once a second; half of that shows that none of them is stuck for long.
+        let expected = pulse.doors.load(Relaxed) * round.as_secs() / 2;
+        let doors_live = now - beats >= expected;
+        beats = now;
+        let writer_lives = Instant::now() - state.last_beat() < limit;
+        if doors_live && writer_lives {
+            notify(&[NotifyState::Watchdog]);
+        } else {
+            tracing::error!(doors_live, writer_lives, "no sign of life");
+        }
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    // Not under systemd, or systemd is gone: neither is a reason to stop taking mail.
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "cannot notify systemd");
+    }
+}
