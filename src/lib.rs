@@ -41,6 +41,7 @@
 //! `main -> cli -> serve -> {intake, pipeline, drift, web} -> {spool, store, archive} ->
 //! telemetry -> config -> {unpack, report, dns} -> domain -> terms -> limits`.
 
+pub mod archive;
 pub mod config;
 pub mod domain;
 pub mod limits;
