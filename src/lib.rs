@@ -41,10 +41,19 @@
 //! `main -> cli -> serve -> {intake, pipeline, drift, web} -> {spool, store, archive} ->
 //! telemetry -> config -> {unpack, report, dns} -> domain -> terms -> limits`.
 
+pub mod archive;
+pub mod cli;
 pub mod config;
+pub mod data_dir;
 pub mod domain;
+pub mod intake;
 pub mod limits;
+pub mod pipeline;
 pub mod report;
+pub mod serve;
 pub mod spool;
+pub mod store;
+pub mod telemetry;
 pub mod terms;
 pub mod unpack;
+pub mod web;

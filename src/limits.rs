@@ -96,6 +96,23 @@ pub const MAX_NOTES: usize = 100;
 /// document is read a second time.
 pub const KEPT_RECORDS: usize = 2_000;
 
+/// Messages that one report may count: what sums of a thousand such reports, JSON and floating
+/// point numbers all hold exactly. A report of one day with more cannot be true.
+pub const MAX_MESSAGES: u64 = 1 << 53;
+/// Where the sum of one rollup stays, so that adding one more report cannot overflow.
+pub const MAX_ROLLUP: i64 = 1 << 62;
+/// Seconds for which the report store waits while another process holds its lock.
+pub const STORE_BUSY_SECS: u64 = 5;
+/// Bytes to which the report store's journal is cut after a checkpoint.
+pub const STORE_WAL: u64 = 64 << 20;
+/// Prepared statements kept; more than the store has.
+pub const STORE_STATEMENTS: usize = 64;
+/// Files of one archive batch that are synced one by one; more share one sync of the file system.
+pub const ARCHIVE_SINGLE_SYNCS: usize = 4;
+/// Bytes read back of one archived mail: far above every `limits.max_message_bytes`, and a bound
+/// for a file that somebody else put there.
+pub const MAX_ARCHIVED: u64 = 1 << 30;
+
 /// DNS queries at a time.
 pub const DNS_CONCURRENCY: usize = 16;
 /// TXT records of one answer, and bytes of each, that are looked at.

@@ -1,0 +1,374 @@
+//! The archive: raw mails as they arrived, one gzip file each.
+//!
+//! `YYYY/MM/DD/<sha256 of the raw mail>.eml.gz` by the day of arrival, UTC. Within, before the
+//! mail: one line that says how many bytes of envelope follow, then the envelope as lines that
+//! look like header fields, so that `zcat` gives something a mail program opens, and [`get`]
+//! gives back exactly what came.
+//!
+//! When [`put`] returns, every file is whole, under its final name, and on the disk with the
+//! directories that lead to it. A file that was there and is whole is left alone, so work may be
+//! redone. No name is made from anything but a digest and a date.
+//!
+//! One process writes (the owner of the data directory). It blocks; use `spawn_blocking`.
+//!
+//! [`put`]: Archive::put
+//! [`get`]: Archive::get
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use flate2::{Compression, GzBuilder, read::MultiGzDecoder};
+use jiff::{Timestamp, tz::Offset};
+use sha2::{Digest as _, Sha256};
+
+use crate::{limits, report::Digest};
+
+/// The first line of every file, up to its number.
+const HEAD: &str = "X-Rua-Milter-Envelope-Bytes: ";
+
+/// The archive directory.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    root: PathBuf,
+}
+
+/// A mail to archive.
+#[derive(Clone, Copy, Debug)]
+pub struct Mail<'a> {
+    /// [`digest`] of `raw`.
+    pub digest: Digest,
+    /// When it came, UTC epoch seconds.
+    pub arrived: i64,
+    /// Lines such as `X-Rua-Milter-Sender: <a@example.com>`, each ended.
+    pub envelope: &'a str,
+    /// The mail as it came.
+    pub raw: &'a [u8],
+}
+
+/// A mail from the archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Archived {
+    /// As it was put.
+    pub envelope: Vec<u8>,
+    /// As it was put; its digest was checked.
+    pub raw: Vec<u8>,
+}
+
+/// What the archive cannot do.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// A file or directory could not be made, written, synced or read.
+    #[error("cannot {doing} {path}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// There is no such mail.
+    #[error("the archive has no {0}")]
+    NotThere(PathBuf),
+    /// The file is not what its name says: damaged, or another's.
+    #[error("{0} is damaged: its content is not what its name says")]
+    Damaged(PathBuf),
+    /// The mail has another digest than the caller says.
+    #[error("the mail to archive is not {0}")]
+    WrongDigest(Digest),
+    /// The time has no date.
+    #[error("{0} is no time of arrival")]
+    Time(i64),
+}
+
+impl ArchiveError {
+    fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io {
+            doing,
+            path: path.into(),
+            source,
+        }
+    }
+}
+
+/// The digest under which a raw mail is archived.
+pub fn digest(raw: &[u8]) -> Digest {
+    Digest(Sha256::digest(raw).into())
+}
+
+impl Archive {
+    /// Takes the directory, which it makes if it is not there. Its parent must be.
+    pub fn open(root: &Path) -> Result<Self, ArchiveError> {
+        let archive = Self { root: root.into() };
+        make_directory(root)?;
+        if let Some(parent) = root.parent().filter(|parent| *parent != Path::new("")) {
+            sync(parent)?;
+        }
+        Ok(archive)
+    }
+
+    /// Archives a batch. On an error some of it may be there, whole; the batch is to be put
+    /// again.
+    pub fn put(&self, mails: &[Mail<'_>]) -> Result<(), ArchiveError> {
+        let mut directories = BTreeSet::new();
+        let mut written = Vec::new();
+        for mail in mails {
+            if digest(mail.raw) != mail.digest {
+                return Err(ArchiveError::WrongDigest(mail.digest));
+            }
+            let path = self.path(&mail.digest, mail.arrived)?;
+            let day = self.make_day(&path)?;
+            directories.extend(day.ancestors().take(4).map(Path::to_owned));
+            // After a crash, what was renamed is there and needs only its directory synced.
+            let whole = read(&path, &mail.digest).is_ok();
+            let temporary = path.with_extension("gz.tmp");
+            if !whole && !written.iter().any(|(_, known, _)| *known == path) {
+                let file = write(&temporary, mail)?;
+                written.push((temporary, path, file));
+            }
+        }
+        self.sync_files(&written)?;
+        for (temporary, path, _) in &written {
+            fs::rename(temporary, path).map_err(ArchiveError::io("rename to", path))?;
+        }
+        // From the day up to the root: any of them may be new, now or before a crash.
+        directories.iter().rev().try_for_each(|path| sync(path))
+    }
+
+    /// Reads a mail back and checks it.
+    pub fn get(&self, digest: &Digest, arrived: i64) -> Result<Archived, ArchiveError> {
+        read(&self.path(digest, arrived)?, digest)
+    }
+
+    /// Where a mail is, or would be.
+    fn path(&self, digest: &Digest, arrived: i64) -> Result<PathBuf, ArchiveError> {
+        let time = Timestamp::from_second(arrived).map_err(|_| ArchiveError::Time(arrived))?;
+        let date = Offset::UTC.to_datetime(time).date();
+        let day = format!("{:04}/{:02}/{:02}", date.year(), date.month(), date.day());
+        Ok(self.root.join(day).join(format!("{digest}.eml.gz")))
+    }
+
+    /// Makes the directories down to the day of `path`, and gives the day's.
+    fn make_day<'a>(&self, path: &'a Path) -> Result<&'a Path, ArchiveError> {
+        let mut made = Vec::new();
+        let day = path.parent().unwrap_or(path);
+        made.extend(day.ancestors().take_while(|path| *path != self.root));
+        made.iter()
+            .rev()
+            .try_for_each(|path| make_directory(path))?;
+        Ok(day)
+    }
+
+    /// Brings the content of files to the disk: a few one by one, many together.
+    fn sync_files(&self, written: &[(PathBuf, PathBuf, File)]) -> Result<(), ArchiveError> {
+        if written.len() > limits::ARCHIVE_SINGLE_SYNCS {
+            // Since Linux 5.8 this reports failed writes, as fsync does.
+            let (_, _, any) = &written[0];
+            return nix::unistd::syncfs(any)
+                .map_err(io::Error::from)
+                .map_err(ArchiveError::io("sync the file system of", &self.root));
+        }
+        written.iter().try_for_each(|(temporary, _, file)| {
+            file.sync_all().map_err(ArchiveError::io("sync", temporary))
+        })
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), ArchiveError> {
+    match DirBuilder::new().mode(0o750).create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made.map_err(ArchiveError::io("make", path)),
+    }
+}
+
+fn sync(path: &Path) -> Result<(), ArchiveError> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(ArchiveError::io("sync", path))
+}
+
+/// Writes a whole file under a name that nobody reads; the next try begins it anew.
+fn write(path: &Path, mail: &Mail<'_>) -> Result<File, ArchiveError> {
+    let write = || {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
+        let mut gzip = GzBuilder::new().write(file, Compression::default());
+        write!(gzip, "{HEAD}{}\r\n{}", mail.envelope.len(), mail.envelope)?;
+        gzip.write_all(mail.raw)?;
+        gzip.finish()
+    };
+    write().map_err(ArchiveError::io("write", path))
+}
+
+fn read(path: &Path, digest: &Digest) -> Result<Archived, ArchiveError> {
+    let file = File::open(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => ArchiveError::NotThere(path.into()),
+        _ => ArchiveError::io("open", path)(e),
+    })?;
+    let mut content = Vec::new();
+    MultiGzDecoder::new(file)
+        .take(limits::MAX_ARCHIVED)
+        .read_to_end(&mut content)
+        .map_err(|e| match e.kind() {
+            // What the decoder says of bytes that are no gzip, or end too early.
+            io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::UnexpectedEof => ArchiveError::Damaged(path.into()),
+            _ => ArchiveError::io("read", path)(e),
+        })?;
+    split(content)
+        .filter(|archived| self::digest(&archived.raw) == *digest)
+        .ok_or_else(|| ArchiveError::Damaged(path.into()))
+}
+
+/// Takes the envelope off.
+fn split(mut content: Vec<u8>) -> Option<Archived> {
+    let line_end = content.iter().position(|byte| *byte == b'\n')?;
+    let line = std::str::from_utf8(&content[..line_end]).ok()?;
+    let length: usize = line.strip_prefix(HEAD)?.trim_end().parse().ok()?;
+    let begin = line_end + 1;
+    let end = begin
+        .checked_add(length)
+        .filter(|end| *end <= content.len())?;
+    let raw = content.split_off(end);
+    Some(Archived {
+        envelope: content.split_off(begin),
+        raw,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// 2023-11-14, 22:13:20 UTC.
+    const ARRIVED: i64 = 1_700_000_000;
+    const ENVELOPE: &str = "X-Rua-Milter-Sender: <a@example.com>\r\n";
+
+    fn archive() -> (tempfile::TempDir, Archive) {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::open(&dir.path().join("archive")).unwrap();
+        (dir, archive)
+    }
+
+    fn mail(raw: &[u8]) -> Mail<'_> {
+        Mail {
+            digest: digest(raw),
+            arrived: ARRIVED,
+            envelope: ENVELOPE,
+            raw,
+        }
+    }
+
+    fn files(archive: &Archive) -> Vec<PathBuf> {
+        let entries = fs::read_dir(archive.root.join("2023/11/14")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    #[test]
+    fn a_mail_comes_back_as_it_was_put() {
+        let (_dir, archive) = archive();
+        // A mail that begins like our own lines, and one of nothing.
+        for raw in [
+            &b"X-Rua-Milter-Envelope-Bytes: 3\r\nabc\0\xff\r\n.\r\n"[..],
+            b"",
+        ] {
+            let mail = mail(raw);
+            archive.put(&[mail]).unwrap();
+            let back = archive.get(&mail.digest, ARRIVED + 60).unwrap();
+            assert_eq!(back.raw, raw);
+            assert_eq!(back.envelope, ENVELOPE.as_bytes());
+            let path = archive.path(&mail.digest, ARRIVED).unwrap();
+            assert!(path.ends_with(format!("2023/11/14/{}.eml.gz", mail.digest)));
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode(&path), 0o600);
+            assert_eq!(mode(path.parent().unwrap()) & 0o027, 0);
+        }
+    }
+
+    #[test]
+    fn a_batch_leaves_whole_files_and_nothing_else() {
+        let (_dir, archive) = archive();
+        let raws: Vec<_> = (0..20_u8).map(|n| vec![n; 5_000]).collect();
+        let mut mails: Vec<_> = raws.iter().map(|raw| mail(raw)).collect();
+        // The same mail twice in a batch is one file.
+        mails.push(mails[3]);
+        archive.put(&mails).unwrap();
+        archive.put(&[]).unwrap();
+        for mail in &mails {
+            assert_eq!(archive.get(&mail.digest, ARRIVED).unwrap().raw, mail.raw);
+        }
+        assert_eq!(files(&archive).len(), 20);
+    }
+
+    #[test]
+    fn a_file_that_is_there_and_whole_is_left_alone() {
+        let (_dir, archive) = archive();
+        let first = mail(b"a mail");
+        archive.put(&[first]).unwrap();
+        let again = Mail {
+            envelope: "X-Rua-Milter-Sender: <b@example.com>\r\n",
+            ..first
+        };
+        archive.put(&[again]).unwrap();
+        let back = archive.get(&first.digest, ARRIVED).unwrap();
+        assert_eq!(back.envelope, ENVELOPE.as_bytes());
+    }
+
+    #[test]
+    fn a_torn_temporary_file_is_never_read_and_is_written_over() {
+        let (_dir, archive) = archive();
+        let mail = mail(b"a mail that a crash cut short");
+        let path = archive.path(&mail.digest, ARRIVED).unwrap();
+        archive.make_day(&path).unwrap();
+        fs::write(path.with_extension("gz.tmp"), b"\x1f\x8b\x08 torn").unwrap();
+        let get = || archive.get(&mail.digest, ARRIVED);
+        assert!(matches!(get().unwrap_err(), ArchiveError::NotThere(_)));
+        archive.put(&[mail]).unwrap();
+        assert_eq!(get().unwrap().raw, mail.raw);
+        assert_eq!(files(&archive), [path]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_not_believed_and_is_replaced() {
+        let (_dir, archive) = archive();
+        let (one, other) = (mail(b"one mail"), mail(b"another mail"));
+        archive.put(&[one, other]).unwrap();
+        let path = archive.path(&one.digest, ARRIVED).unwrap();
+        let get = || archive.get(&one.digest, ARRIVED);
+        let whole = fs::read(&path).unwrap();
+        let others = fs::read(archive.path(&other.digest, ARRIVED).unwrap()).unwrap();
+        for damage in [&whole[..whole.len() - 9], b"no gzip", b"", &others] {
+            fs::write(&path, damage).unwrap();
+            assert!(matches!(get().unwrap_err(), ArchiveError::Damaged(_)));
+            archive.put(&[one]).unwrap();
+            assert_eq!(get().unwrap().raw, one.raw);
+        }
+    }
+
+    #[test]
+    fn a_mail_under_a_wrong_digest_is_refused() {
+        let (_dir, archive) = archive();
+        let wrong = Mail {
+            digest: digest(b"another"),
+            ..mail(b"one")
+        };
+        assert!(matches!(
+            archive.put(&[wrong]).unwrap_err(),
+            ArchiveError::WrongDigest(_)
+        ));
+        let never = archive.get(&wrong.digest, i64::MAX);
+        assert!(matches!(never.unwrap_err(), ArchiveError::Time(_)));
+    }
+}
