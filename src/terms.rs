@@ -324,6 +324,23 @@ words! {
     }
 }
 
+/// A rejection travels inside an [`std::io::Error`] from the stream that found it to the reader
+/// that hears of it; [`Rejection::within`] takes it out again.
+impl std::error::Error for Rejection {}
+
+impl Rejection {
+    /// The rejection that an error of a stream carries, if it carries one.
+    pub fn within(error: &std::io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+}
+
+impl From<Rejection> for std::io::Error {
+    fn from(rejection: Rejection) -> Self {
+        Self::other(rejection)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

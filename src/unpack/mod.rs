@@ -1,1 +1,119 @@
-//! Message bytes -> documents. Pure.
+//! Message bytes -> documents. Pure: bytes and bounds in, documents and rejections out.
+//!
+//! [`documents`] finds everything in a mail (or in a bare file) that can be a report: every leaf
+//! part at any depth, every member of every zip, chosen by content alone; media types and names
+//! are only hints. A [`Document`] keeps its bytes as they came, still compressed, and is read as
+//! a stream as often as wanted, under the [`Bounds`] of its mail. A bad part never hides a good
+//! one: it is listed beside the documents with its reason.
+
+mod explore;
+mod inflate;
+mod members;
+mod mime;
+mod sniff;
+
+use std::io::Read;
+
+use crate::{limits, terms::Rejection};
+use inflate::{Account, Bounded, Source};
+
+/// What one mail may cost. A size that the mail declares about itself is never believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of one inflated document.
+    pub inflated: u64,
+    /// Bytes of all inflated documents of the mail, each counted once however often it is read.
+    pub inflated_total: u64,
+    /// Documents of the mail.
+    pub documents: usize,
+    /// MIME parts of the mail.
+    pub parts: usize,
+    /// Depth of multiparts and messages within each other.
+    pub mime_depth: usize,
+    /// Bytes of one header field with its continuations.
+    pub header: usize,
+    /// Header lines of the mail, those of its parts included.
+    pub headers: usize,
+    /// Members of one zip file.
+    pub members: usize,
+    /// Containers within containers.
+    pub container_depth: usize,
+    /// Bytes of a zip file that lies in another container, as it must be held in memory.
+    pub inner_zip: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            inflated: limits::MAX_INFLATED,
+            inflated_total: limits::MAX_INFLATED_TOTAL,
+            documents: limits::MAX_DOCUMENTS,
+            parts: limits::MAX_PARTS,
+            mime_depth: limits::MAX_MIME_DEPTH,
+            header: limits::MAX_HEADER,
+            headers: limits::MAX_HEADERS,
+            members: limits::MAX_MEMBERS,
+            container_depth: limits::MAX_CONTAINER_DEPTH,
+            inner_zip: limits::MAX_MESSAGE,
+        }
+    }
+}
+
+/// What the first bytes of a document look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// XML, in whatever encoding.
+    Xml,
+    /// A JSON object.
+    Json,
+    /// The fields of a message/feedback-report part (RFC 5965).
+    Feedback,
+}
+
+/// Everything found in one mail or file.
+#[derive(Debug, Default)]
+pub struct Unpacked {
+    /// What can be a report, in the order of the mail.
+    pub documents: Vec<Document>,
+    /// Parts that look like a report's container and cannot be used: which part, and why.
+    pub rejected: Vec<(String, Rejection)>,
+}
+
+/// One document, with its bytes as they came.
+#[derive(Debug)]
+pub struct Document {
+    /// Where it lay: part numbers as IMAP counts them (`1.2`), then member numbers (`2/3`).
+    pub part: String,
+    /// The name that part or member had, without folders and control characters; a hint only.
+    pub file_name: Option<String>,
+    /// What its first bytes look like.
+    pub shape: Shape,
+    source: Source,
+    account: Account,
+}
+
+impl Document {
+    /// Reads the document from its start, inflating as it goes.
+    ///
+    /// Whatever ends the reading early comes as an [`std::io::Error`] from which
+    /// [`Rejection::within`] tells the reason: too much output, a container cut short.
+    pub fn open(&self) -> impl Read + '_ {
+        Bounded::new(self.source.open(), &self.account)
+    }
+}
+
+/// Finds the documents of `raw`: a whole mail, or a bare `.xml`, `.json`, gzip, zip or zlib file.
+pub fn documents(raw: &[u8], limits: &Bounds) -> Unpacked {
+    let mut explorer = explore::Explorer::new(*limits);
+    if raw.is_empty() {
+        explorer.reject("1", Rejection::Empty);
+    } else if sniff::is_bare(raw) {
+        explorer.bare(raw);
+    } else {
+        explorer.mail(raw);
+    }
+    explorer.finish()
+}
+
+#[cfg(test)]
+mod tests;

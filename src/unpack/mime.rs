@@ -1,0 +1,341 @@
+//! The structure of a mail: every leaf part at any depth, decoded.
+//!
+//! The structure is walked here and not by mail-parser, whose 0.11 nests without bound and
+//! overflows the stack when such a message is dropped. It reads what it reads well, the fields of
+//! one part at a time; so every bound holds before anything is allocated, and the recursion is as
+//! deep as [`Bounds::mime_depth`].
+
+use std::borrow::Cow;
+
+use mail_parser::{
+    ContentType, MessageParser, MimeHeaders, decoders::quoted_printable::quoted_printable_decode,
+};
+
+use super::{Bounds, explore::clean_name};
+use crate::terms::Rejection;
+
+/// One leaf part.
+pub(super) struct Leaf<'a> {
+    /// Its number as IMAP counts (RFC 3501 section 6.4.5): `1`, `2.1`.
+    pub part: String,
+    /// The name its fields give it.
+    pub file_name: Option<String>,
+    /// Not labelled as text for people to read.
+    pub attached: bool,
+    /// The content, transfer encoding removed.
+    pub bytes: Cow<'a, [u8]>,
+}
+
+/// A walk through one mail, with what it has used of its bounds.
+pub(super) struct Walk<'b> {
+    bounds: &'b Bounds,
+    parts: usize,
+    headers: usize,
+    /// Parts that were not walked, and why.
+    pub rejected: Vec<(String, Rejection)>,
+}
+
+/// What the fields of a part say.
+#[derive(Default)]
+struct Fields {
+    major: String,
+    minor: String,
+    boundary: Option<String>,
+    encoding: String,
+    file_name: Option<String>,
+    attachment: bool,
+}
+
+type OnLeaf<'f> = &'f mut dyn FnMut(Leaf<'_>);
+
+impl<'b> Walk<'b> {
+    pub(super) fn new(bounds: &'b Bounds) -> Self {
+        Self {
+            bounds,
+            parts: 0,
+            headers: 0,
+            rejected: Vec::new(),
+        }
+    }
+
+    /// Walks a whole mail.
+    pub(super) fn message(&mut self, raw: &[u8], on: OnLeaf<'_>) {
+        self.entity(raw, "", 0, "", on);
+    }
+
+    /// Walks a message or a part. `path` is the number of a part, or empty for a whole mail;
+    /// a message within a part has the part's number in front of its own.
+    fn entity(&mut self, raw: &[u8], path: &str, depth: usize, default: &str, on: OnLeaf<'_>) {
+        let name = if path.is_empty() { "1" } else { path };
+        if depth > self.bounds.mime_depth {
+            return self.reject(name, Rejection::MimeTooComplex);
+        }
+        let Some((block, body)) = self.split(raw) else {
+            return self.reject(name, Rejection::MimeTooComplex);
+        };
+        let mut fields = fields(&block);
+        if fields.major.is_empty() && !default.is_empty() {
+            default.clone_into(&mut fields.major);
+            "rfc822".clone_into(&mut fields.minor);
+        }
+        if fields.major == "multipart"
+            && let Some(boundary) = &fields.boundary
+        {
+            let digest = if fields.minor == "digest" {
+                "message"
+            } else {
+                ""
+            };
+            if self.multipart(body, boundary, path, depth, digest, on) {
+                return;
+            }
+        }
+        let bytes = decode(body, &fields.encoding);
+        if fields.major == "message" && matches!(&*fields.minor, "rfc822" | "global" | "news") {
+            return self.nested(&bytes, path, depth, on);
+        }
+        on(Leaf {
+            part: name.to_owned(),
+            attached: fields.attachment || !matches!(&*fields.major, "" | "text"),
+            file_name: fields.file_name,
+            bytes,
+        });
+    }
+
+    /// A message as a part: its own parts are counted below that part.
+    fn nested(&mut self, raw: &[u8], path: &str, depth: usize, on: OnLeaf<'_>) {
+        let prefix = if path.is_empty() { "1" } else { path };
+        let mut inner = Vec::new();
+        // The inner message numbers its single part 1, as a whole mail does.
+        let mut renumber = |mut leaf: Leaf<'_>| {
+            leaf.part = format!("{prefix}.{}", leaf.part);
+            on(leaf);
+        };
+        std::mem::swap(&mut inner, &mut self.rejected);
+        self.entity(raw, "", depth + 1, "", &mut renumber);
+        std::mem::swap(&mut inner, &mut self.rejected);
+        self.rejected.extend(
+            inner
+                .into_iter()
+                .map(|(part, rejection)| (format!("{prefix}.{part}"), rejection)),
+        );
+    }
+
+    /// Walks the parts between the boundary lines; `false` if there is none, and the body is
+    /// then a leaf, whatever it was called. A missing last boundary ends the last part.
+    fn multipart(
+        &mut self,
+        body: &[u8],
+        boundary: &str,
+        path: &str,
+        depth: usize,
+        default: &str,
+        on: OnLeaf<'_>,
+    ) -> bool {
+        let mut start = None;
+        let mut number = 0;
+        let mut offset = 0;
+        for line in body.split_inclusive(|&byte| byte == b'\n') {
+            let here = offset;
+            offset += line.len();
+            let Some(last) = boundary_line(line, boundary.as_bytes()) else {
+                continue;
+            };
+            if let Some(start) = start {
+                number += 1;
+                self.part(&body[start..here], path, number, depth, default, on);
+            }
+            start = Some(offset);
+            if last {
+                return true;
+            }
+        }
+        if let Some(start) = start {
+            self.part(&body[start..], path, number + 1, depth, default, on);
+        }
+        start.is_some()
+    }
+
+    fn part(
+        &mut self,
+        raw: &[u8],
+        path: &str,
+        number: usize,
+        depth: usize,
+        default: &str,
+        on: OnLeaf<'_>,
+    ) {
+        if self.parts >= self.bounds.parts {
+            // Said once, at the mail itself: the parts that were walked stay.
+            return self.reject("1", Rejection::MimeTooComplex);
+        }
+        self.parts += 1;
+        let path = if path.is_empty() {
+            number.to_string()
+        } else {
+            format!("{path}.{number}")
+        };
+        self.entity(raw, &path, depth + 1, default, on);
+    }
+
+    fn reject(&mut self, part: &str, rejection: Rejection) {
+        let line = (part.to_owned(), rejection);
+        if self.rejected.last() != Some(&line) {
+            self.rejected.push(line);
+        }
+    }
+
+    /// Splits an entity into the fields that matter here and its body; `None` if its header is
+    /// beyond the bounds.
+    fn split<'a>(&mut self, raw: &'a [u8]) -> Option<(Vec<u8>, &'a [u8])> {
+        const WANTED: [&[u8]; 4] = [
+            b"content-type:",
+            b"content-transfer-encoding:",
+            b"content-disposition:",
+            // Trustwave's spelling.
+            b"contenttype:",
+        ];
+        let mut block = Vec::new();
+        let mut seen = [false; 4];
+        let mut keep = false;
+        let mut length = 0;
+        let mut offset = 0;
+        for line in raw.split_inclusive(|&byte| byte == b'\n') {
+            offset += line.len();
+            if line.trim_ascii().is_empty() {
+                break;
+            }
+            self.headers += 1;
+            if matches!(line[0], b' ' | b'\t') {
+                length += line.len();
+            } else {
+                length = line.len();
+                // Of a field that comes twice the first counts, here as in the MTA's filters.
+                keep = WANTED.iter().zip(&mut seen).any(|(name, seen)| {
+                    let wanted = line
+                        .get(..name.len())
+                        .is_some_and(|start| start.eq_ignore_ascii_case(name));
+                    wanted && !std::mem::replace(seen, true)
+                });
+            }
+            if length > self.bounds.header || self.headers > self.bounds.headers {
+                return None;
+            }
+            if keep {
+                block.extend_from_slice(line);
+            }
+        }
+        if let Some(at) = seen[3].then(|| find_typo(&block)).flatten() {
+            block.splice(at + 7..at + 7, *b"-");
+        }
+        Some((block, &raw[offset..]))
+    }
+}
+
+/// Where `ContentType:` starts a line.
+fn find_typo(block: &[u8]) -> Option<usize> {
+    (0..block.len()).find(|&at| {
+        (at == 0 || block[at - 1] == b'\n')
+            && block
+                .get(at..at + 12)
+                .is_some_and(|start| start.eq_ignore_ascii_case(b"contenttype:"))
+    })
+}
+
+/// Reads the fields of one part. The block holds at most four, each bounded.
+fn fields(block: &[u8]) -> Fields {
+    if block.is_empty() {
+        return Fields::default();
+    }
+    let mut whole = block.to_vec();
+    whole.extend_from_slice(b"\r\n\r\n");
+    let parser = MessageParser::new()
+        .with_mime_headers()
+        .default_header_ignore();
+    let Some(parsed) = parser.parse_headers(&whole).filter(|m| !m.parts.is_empty()) else {
+        return Fields::default();
+    };
+    let kind = parsed.content_type();
+    let disposition = parsed.content_disposition();
+    Fields {
+        major: kind.map_or(String::new(), |kind| kind.ctype().to_ascii_lowercase()),
+        minor: kind
+            .and_then(|kind| kind.subtype())
+            .map_or(String::new(), str::to_ascii_lowercase),
+        boundary: kind
+            .and_then(|kind| kind.attribute("boundary"))
+            .map(|boundary| boundary.trim_end().to_owned())
+            .filter(|boundary| !boundary.is_empty()),
+        encoding: parsed
+            .content_transfer_encoding()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase(),
+        file_name: parsed.attachment_name().and_then(clean_name),
+        attachment: disposition.is_some_and(ContentType::is_attachment)
+            || parsed.attachment_name().is_some(),
+    }
+}
+
+/// Whether a line is the boundary, and if so, whether it is the last one (RFC 2046 section 5.1.1).
+fn boundary_line(line: &[u8], boundary: &[u8]) -> Option<bool> {
+    let rest = line.strip_prefix(b"--")?.strip_prefix(boundary)?;
+    match rest.trim_ascii() {
+        b"" => Some(false),
+        b"--" => Some(true),
+        _ => None,
+    }
+}
+
+/// Removes the transfer encoding (RFC 2045 section 6); what is not as labelled stays as it is.
+fn decode<'a>(body: &'a [u8], encoding: &str) -> Cow<'a, [u8]> {
+    match encoding {
+        "base64" => Cow::Owned(base64(body)),
+        "quoted-printable" => quoted_printable_decode(body).map_or(Cow::Borrowed(body), Cow::Owned),
+        _ => Cow::Borrowed(body),
+    }
+}
+
+/// Base64 as RFC 2045 section 6.8 asks for it: what is not in the alphabet is skipped, and a
+/// new quantum may follow the padding of another.
+fn base64(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len() / 4 * 3);
+    let (mut word, mut digits) = (0_u32, 0);
+    for &byte in body {
+        let value = BASE64[usize::from(byte)];
+        if value < 64 {
+            word = word << 6 | u32::from(value);
+            digits += 1;
+            if digits == 4 {
+                out.extend_from_slice(&word.to_be_bytes()[1..]);
+                (word, digits) = (0, 0);
+            }
+        } else if byte == b'=' {
+            flush(&mut out, word, digits);
+            (word, digits) = (0, 0);
+        }
+    }
+    flush(&mut out, word, digits);
+    out
+}
+
+/// The bytes of an unfinished quantum.
+fn flush(out: &mut Vec<u8>, word: u32, digits: u32) {
+    match digits {
+        2 => out.extend_from_slice(&(word << 12).to_be_bytes()[1..2]),
+        3 => out.extend_from_slice(&(word << 6).to_be_bytes()[1..3]),
+        _ => {}
+    }
+}
+
+/// The value of each digit, or 255.
+const BASE64: [u8; 256] = {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut table = [255; 256];
+    let mut value = 0_u8;
+    while value < 64 {
+        table[alphabet[value as usize] as usize] = value;
+        value += 1;
+    }
+    table
+};

@@ -1,0 +1,109 @@
+//! What bytes look like from their start. Content decides; labels only ever break ties.
+
+use std::io::Read;
+
+use flate2::read::ZlibDecoder;
+
+use super::Shape;
+
+/// Bytes that are enough to tell.
+pub(super) const HEAD: usize = 4 << 10;
+
+/// What the head of some bytes looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// A gzip stream (RFC 1952).
+    Gzip,
+    /// A zip file.
+    Zip,
+    /// Perhaps a zlib stream (RFC 1950): its two bytes of header are a weak sign.
+    Zlib,
+    /// A document.
+    Document(Shape),
+    /// HTML: what mails say to people.
+    Html,
+    /// The word that Yahoo and AOL sent in place of a report in 2023.
+    Unused,
+    /// Nothing, or white space only.
+    Nothing,
+    /// Anything else.
+    Other,
+}
+
+/// Looks at the first bytes, of which [`HEAD`] are enough.
+pub(super) fn look(head: &[u8]) -> Look {
+    match head {
+        [0x1f, 0x8b, ..] => return Look::Gzip,
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, ..] => {
+            return Look::Zip;
+        }
+        // RFC 1950 section 2.2: deflate, and the two bytes are a multiple of 31.
+        [first, second, ..]
+            if first & 0x0f == 8
+                && first >> 4 <= 7
+                && u16::from_be_bytes([*first, *second]) % 31 == 0 =>
+        {
+            return Look::Zlib;
+        }
+        // UTF-16 with or without byte order mark.
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'<', 0, ..] | [0, b'<', ..] => {
+            return Look::Document(Shape::Xml);
+        }
+        _ => {}
+    }
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let text = text.trim_ascii_start();
+    match text.first() {
+        None => Look::Nothing,
+        Some(b'<') if is_html(text) => Look::Html,
+        Some(b'<') => Look::Document(Shape::Xml),
+        Some(b'{') => Look::Document(Shape::Json),
+        Some(_) if text.trim_ascii_end().eq_ignore_ascii_case(b"unused") => Look::Unused,
+        Some(_) if is_feedback(text) => Look::Document(Shape::Feedback),
+        Some(_) => Look::Other,
+    }
+}
+
+/// Whether the bytes are a file of their own rather than a mail.
+pub(super) fn is_bare(raw: &[u8]) -> bool {
+    let head = &raw[..raw.len().min(HEAD)];
+    match look(head) {
+        // No mail starts with `Feedback-Type:`, but a bare list of fields looks like one.
+        Look::Other | Look::Document(Shape::Feedback) => false,
+        Look::Zlib => inflates(raw),
+        _ => true,
+    }
+}
+
+/// Whether the bytes really are a zlib stream: two letters of a text may look like its header.
+pub(super) fn inflates(raw: &[u8]) -> bool {
+    let mut first = [0; 64];
+    matches!(ZlibDecoder::new(raw).read(&mut first), Ok(1..))
+}
+
+/// HTML, and not a report that merely mentions it.
+fn is_html(text: &[u8]) -> bool {
+    let head = text[..text.len().min(HEAD)].to_ascii_lowercase();
+    let has = |needle: &[u8]| head.windows(needle.len()).any(|window| window == needle);
+    !has(b"feedback")
+        && [
+            &b"<html"[..],
+            b"<!doctype html",
+            b"<body",
+            b"<div",
+            b"<p",
+            b"<table",
+        ]
+        .iter()
+        .any(|tag| has(tag))
+}
+
+/// The fields of RFC 5965 section 3.1, of which `Feedback-Type` is the one that must be there.
+fn is_feedback(text: &[u8]) -> bool {
+    text.split(|&byte| byte == b'\n')
+        .take_while(|line| !line.trim_ascii().is_empty())
+        .any(|line| {
+            line.get(..14)
+                .is_some_and(|name| name.eq_ignore_ascii_case(b"feedback-type:"))
+        })
+}
