@@ -155,7 +155,9 @@ async fn open_web(
         .with_context(|| format!("metrics.prometheus: cannot listen on {address}"))?;
     tracing::info!(%address, "serving /metrics and /health");
     let state = Arc::clone(spool.state());
-    let healthy = move || !state.is_failing();
+    let healthy = move || {
+        if state.is_failing() { Err("the spool cannot be written") } else { Ok(()) }
+    };
     let page = telemetry.renderer();
     let stop = stopped(stop);
     tasks.spawn(async move { Ok(web::serve(listener, page, healthy, stop).await?) });

@@ -6,6 +6,13 @@
 
 use std::{fmt, str::FromStr};
 
+/// Stands where a report does not state a result.
+pub const UNKNOWN: &str = "unknown";
+/// Stands where there is nothing to name: no reason, no listener.
+pub const NONE: &str = "none";
+/// The configured domains beyond those that metrics name.
+pub const OTHER: &str = "other";
+
 /// A text that is none of the words of a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownWord;
@@ -74,6 +81,14 @@ words! {
         Hook = "hook",
         /// Files that the operator gave to `import`.
         Import = "import",
+    }
+
+    /// Where an entry of the spool is.
+    EntryState {
+        /// Waits for the pipeline.
+        New = "new",
+        /// Cannot be used by this version; kept.
+        Parked = "parked",
     }
 
     /// What a document is, by its content.

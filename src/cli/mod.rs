@@ -2,6 +2,7 @@
 
 mod check_config;
 mod drift;
+mod escape;
 mod generate;
 mod import;
 mod inspect;

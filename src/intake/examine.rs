@@ -9,8 +9,9 @@ use std::{io::Read, panic::AssertUnwindSafe, sync::Arc};
 use crate::{
     config::{Config, domains::DomainList},
     limits,
-    report::{self, Head},
-    unpack::{self, Bounds},
+    report::{Head, aggregate},
+    terms::Kind,
+    unpack::{self, Bounds, Document, Shape},
 };
 
 /// What we think of a message.
@@ -54,9 +55,7 @@ pub fn examine(raw: &[u8], domains: &DomainList) -> Examined {
     let mut heads: Vec<Option<Head>> = found
         .documents
         .iter()
-        .map(|document| {
-            report::head(document.open().take(limits::EXAMINE_INFLATED), document.shape)
-        })
+        .map(head)
         .collect();
     let is_ours = |head: &Option<Head>| {
         head.as_ref().and_then(|head| head.domain.as_ref()).map(|d| domains.covering(d).is_some())
@@ -71,6 +70,15 @@ pub fn examine(raw: &[u8], domains: &DomainList) -> Examined {
     };
     let told = opinions.iter().position(Option::is_some).unwrap_or(0);
     Examined { opinion, head: heads.swap_remove(told) }
+}
+
+fn head(document: &Document) -> Option<Head> {
+    let of_kind = |kind| Some(Head { kind, domain: None, report_id: None });
+    match document.shape {
+        Shape::Xml => aggregate::head(document.open().take(limits::EXAMINE_INFLATED)),
+        Shape::Json => of_kind(Kind::Tls),
+        Shape::Feedback => of_kind(Kind::Failure),
+    }
 }
 
 /// [`examine`] on a thread where it may take its time; gives the message back. A panic in a

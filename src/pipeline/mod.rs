@@ -14,8 +14,6 @@ use std::{
     time::Instant,
 };
 
-use sha2::{Digest as _, Sha256};
-
 use crate::{
     archive::{self, Archive},
     config::Config,
@@ -108,17 +106,19 @@ fn archive_new(
             let document = (whole.kind(), whole.report.digest);
             is_new |= seen.insert(document) && !store.knows(document.0, &document.1)?;
         }
-        let digest = is_new.then(|| Digest(Sha256::digest(&parts.entry.raw).into()));
-        if let Some(digest) = digest {
-            mails.push(archive::Mail {
-                digest,
-                arrived: parts.entry.arrived,
-                envelope: envelope_lines(parts.entry),
-                raw: &parts.entry.raw,
-            });
-        }
+        let digest = is_new.then(|| archive::digest(&parts.entry.raw));
+        mails.extend(digest.map(|digest| (digest, envelope_line(parts.entry), parts.entry)));
         kept.push(digest);
     }
+    let mails: Vec<archive::Mail<'_>> = mails
+        .iter()
+        .map(|(digest, envelope, entry)| archive::Mail {
+            digest: *digest,
+            arrived: entry.arrived,
+            envelope,
+            raw: &entry.raw,
+        })
+        .collect();
     if !mails.is_empty() {
         let started = Instant::now();
         rooms.archive.put(&mails)?;
@@ -127,9 +127,10 @@ fn archive_new(
     Ok(kept)
 }
 
-/// The envelope as one line of JSON: everything that only the MTA knew.
-fn envelope_lines(entry: &Entry) -> String {
-    serde_json::to_string(&entry.envelope).expect("strings and numbers are always JSON")
+/// The envelope as a header line of JSON: everything that only the MTA knew.
+fn envelope_line(entry: &Entry) -> String {
+    let json = serde_json::to_string(&entry.envelope).expect("strings are always JSON");
+    format!("X-Rua-Milter-Envelope: {json}\n")
 }
 
 fn arrival(entry: &Entry, archive: Option<Digest>, spool: &str, config: &Config) -> Arrival {

@@ -12,6 +12,7 @@ mod state;
 mod writer;
 
 use std::{
+    future::Future,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{
@@ -213,11 +214,14 @@ pub fn open(
 }
 
 impl Spool {
-    /// Makes an entry durable and gives its number. When this returns an error, nothing was
+    /// Makes an entry durable and gives its number. When this comes to an error, nothing was
     /// acknowledged and nothing of it will be worked on, unless the commit itself is in doubt.
-    pub async fn put(&self, entry: NewEntry) -> Result<i64, SpoolError> {
-        let ids = self.ask(Work::Put(Box::new(entry))).await?;
-        ids.first().copied().ok_or(SpoolError::Closed)
+    ///
+    /// The entry is under way when this returns; awaiting it is waiting for the disk. Entries
+    /// put one after the other get ascending numbers.
+    pub fn put(&self, entry: NewEntry) -> impl Future<Output = Result<i64, SpoolError>> + use<> {
+        let answer = self.ask(Work::Put(Box::new(entry)));
+        async move { answer.await?.first().copied().ok_or(SpoolError::Closed) }
     }
 
     /// Takes entries to work on, oldest first, and counts an attempt for each before it returns.
@@ -231,15 +235,16 @@ impl Spool {
         self.ask(Work::Settle(settled)).await.map(|_| ())
     }
 
-    async fn ask(&self, work: Work) -> Result<Vec<i64>, SpoolError> {
+    fn ask(&self, work: Work) -> impl Future<Output = Result<Vec<i64>, SpoolError>> + use<> {
         let (reply, answer) = oneshot::channel();
-        self.jobs
-            .try_send(Job { work, reply })
-            .map_err(|error| match error {
-                TrySendError::Full(_) => SpoolError::Busy,
-                TrySendError::Disconnected(_) => SpoolError::Closed,
-            })?;
-        answer.await.map_err(|_| SpoolError::Closed)?
+        let sent = self.jobs.try_send(Job { work, reply }).map_err(|error| match error {
+            TrySendError::Full(_) => SpoolError::Busy,
+            TrySendError::Disconnected(_) => SpoolError::Closed,
+        });
+        async move {
+            sent?;
+            answer.await.map_err(|_| SpoolError::Closed)?
+        }
     }
 
     /// A connection of its own for reading entries; blocking.

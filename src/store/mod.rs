@@ -27,6 +27,9 @@ use crate::{
     terms::{Door, Outcome, Rejection},
 };
 
+/// The file in the data directory.
+pub const FILE: &str = "reports.sqlite";
+
 /// How a part of a mail came to us. (`node`, `spool`, `spool_id`, `part`) is its name.
 #[derive(Clone, Debug)]
 pub struct Arrival {

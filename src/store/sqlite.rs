@@ -12,7 +12,7 @@ use rusqlite::{
 };
 
 use super::{Batch, StoreError};
-use crate::limits;
+use crate::{limits, report::Digest, terms::Kind};
 
 /// `ruaR` in the file's header: whose it is.
 const APPLICATION_ID: i64 = i32::from_be_bytes(*b"ruaR") as i64;
@@ -61,6 +61,16 @@ impl Store {
         }
         transaction.commit().map_err(StoreError::sql("commit"))?;
         Ok(value)
+    }
+}
+
+impl Store {
+    /// Whether this very document was counted or kept before.
+    pub fn knows(&self, kind: Kind, digest: &Digest) -> Result<bool, StoreError> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM document WHERE digest = ?1 AND kind = ?2")
+            .and_then(|mut statement| statement.exists((digest.0, kind.as_str())))
+            .map_err(StoreError::sql("find a document"))
     }
 }
 

@@ -386,11 +386,10 @@ impl Judgement {
             AtEom::Refuse(Rejection::UnknownRecipient)
         } else {
             if !mail.oversized && !mail.starved {
-                match examine::in_background(raw, &mail.config).await {
-                    Some(seen) => (raw, examined) = seen,
-                    // The program is ending, and has let go of the message.
-                    None => mail.starved = true,
-                }
+                let seen = examine::in_background(raw, &mail.config).await;
+                // Without it the program is ending, and has let go of the message.
+                mail.starved = seen.is_none();
+                (raw, examined) = seen.unwrap_or_else(|| (Vec::new(), Examined::unread()));
             }
             let may_refuse = !mail.others && !non_smtp;
             let message =

@@ -1,0 +1,337 @@
+//! `import`: takes files in as if their mails had arrived.
+//!
+//! The mails go into the spool, as those of every door do. A running daemon then does the work;
+//! when none runs, the command does it itself under the lock, by the same worker. Either way it
+//! waits until its own mails are done, and tells what became of them.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+    pin::Pin,
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use super::{escape, load, runtime};
+use crate::{
+    archive::Archive,
+    config::Config,
+    data_dir::{self, Lock},
+    intake::{
+        examine::{self, Opinion},
+        import::{self, Item},
+    },
+    pipeline::{Rooms, worker},
+    spool::{self, Envelope, NewEntry, Spool, SpoolError},
+    store::{self, Reader, Store},
+    telemetry::{instruments::Instruments, labels::DomainLabels},
+    terms::{Door, Outcome, Rejection},
+};
+
+/// What to take in.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Mails (.eml), mbox files, Maildirs, bare .xml, .gz and .zip reports, folders of these;
+    /// `-` for standard input, such as the output of `postcat -bh -q ID`
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Print the totals as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Mails on their way to the disk at once: what one commit of the spool takes.
+const UNDER_WAY: usize = crate::limits::SPOOL_BATCH;
+/// Mails read ahead of the spool; each is at most the size limit.
+const READ_AHEAD: usize = 4;
+/// Characters of a file's name that are shown.
+const NAME: usize = 512;
+/// How often the spool is asked whether our mails are done, and whether it has room again.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What the command did, in numbers.
+#[derive(Debug, Default, Serialize)]
+struct Totals {
+    /// Mails and files read.
+    mails: u64,
+    /// Those that are in the spool, or were.
+    spooled: u64,
+    /// Reports counted now.
+    stored: u64,
+    /// Reports that were counted before.
+    duplicates: u64,
+    /// Reports kept beside an earlier one with the same key.
+    revisions: u64,
+    /// Messages that the reports counted now are about.
+    messages: u64,
+    /// Reports about domains that are not configured.
+    foreign: u64,
+    /// Parts that cannot be used; their mails are parked.
+    parked: u64,
+    /// Mails and files in which nothing can be a report.
+    not_a_report: u64,
+    /// Files that could not be read, or are too large.
+    unreadable: u64,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, config: &std::path::Path) -> anyhow::Result<ExitCode> {
+    let config = load(config)?;
+    data_dir::enter(&config.data_dir)?;
+    let totals = runtime()?.block_on(import(args, Arc::new(config)))?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer(&mut out, &totals)?;
+        writeln!(out)?;
+    } else {
+        print(&mut out, &totals)?;
+    }
+    let fine = totals.foreign == 0 && totals.parked == 0 && totals.unreadable == 0;
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn import(args: &Args, config: Arc<Config>) -> anyhow::Result<Totals> {
+    let (spool, writer) = spool::open(&config.data_dir, config.limits, Arc::default())?;
+    let mut hand = Hand::new(Arc::clone(&config), spool.clone());
+    hand.lend()?;
+    let mut totals = Totals::default();
+    let (ids, names) = take_in(args, &config, &spool, &mut hand, &mut totals).await?;
+    if let (Some(&first), Some(&last)) = (ids.first(), ids.last()) {
+        let reader = spool.reader()?;
+        while reader.any_new(first..=last)? {
+            hand.lend()?;
+            tokio::time::sleep(LOOK).await;
+        }
+        outcomes(&config, spool.id(), (&ids, &names), &mut totals)?;
+    }
+    hand.rest().await;
+    drop(spool);
+    writer.join();
+    Ok(totals)
+}
+
+/// Puts everything that can be a report into the spool, in the order of the files, and gives
+/// the entries' numbers, ascending, with the names of their files.
+async fn take_in(
+    args: &Args,
+    config: &Arc<Config>,
+    spool: &Spool,
+    hand: &mut Hand,
+    totals: &mut Totals,
+) -> anyhow::Result<(Vec<i64>, Vec<String>)> {
+    let (send, mut items) = mpsc::channel(READ_AHEAD);
+    let (paths, limit) = (args.paths.clone(), config.limits.max_message);
+    let reading = tokio::task::spawn_blocking(move || {
+        for path in &paths {
+            import::mails(path, limit, &mut |item| send.blocking_send(item).is_ok());
+        }
+    });
+    let bar = progress(args);
+    let mut under_way: VecDeque<Pin<Box<dyn Future<Output = Result<i64, SpoolError>>>>> =
+        VecDeque::new();
+    let (mut ids, mut names) = (Vec::new(), Vec::new());
+    while let Some(item) = items.recv().await {
+        bar.inc(1);
+        let Some((name, entry)) = judge(item, config, totals).await else {
+            continue;
+        };
+        while spool.state().room("").is_err() {
+            hand.lend()?;
+            tokio::time::sleep(LOOK).await;
+        }
+        if under_way.len() >= UNDER_WAY
+            && let Some(oldest) = under_way.pop_front()
+        {
+            ids.push(oldest.await?);
+        }
+        names.push(name);
+        under_way.push_back(Box::pin(spool.put(entry)));
+    }
+    for put in under_way {
+        ids.push(put.await?);
+    }
+    reading.await?;
+    bar.finish_and_clear();
+    totals.spooled = ids.len() as u64;
+    Ok((ids, names))
+}
+
+/// What is put into the spool of one item, if anything; the rest is told and counted here.
+async fn judge(item: Item, config: &Arc<Config>, totals: &mut Totals) -> Option<(String, NewEntry)> {
+    totals.mails += 1;
+    let name = item.name;
+    let raw = match item.raw {
+        Ok(raw) => raw,
+        Err(error) => {
+            eprintln!("{}: {error}", escape::text(&name, NAME));
+            totals.unreadable += 1;
+            return None;
+        }
+    };
+    let (raw, examined) = examine::in_background(raw, config).await?;
+    match examined.opinion {
+        Opinion::NotAReport => {
+            totals.not_a_report += 1;
+            return None;
+        }
+        Opinion::Foreign => {
+            let domain = examined.head.and_then(|head| head.domain);
+            let domain = domain.map_or_else(String::new, |domain| format!(" {domain}"));
+            eprintln!("{}: {}{domain}", escape::text(&name, NAME), Rejection::ForeignDomain);
+            totals.foreign += 1;
+            return None;
+        }
+        Opinion::Ours | Opinion::CannotTell => {}
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let entry = NewEntry {
+        envelope: Envelope {
+            door: Door::Import,
+            listener: String::new(),
+            client: None,
+            client_name: String::new(),
+            helo: String::new(),
+            queue_id: String::new(),
+            sender: String::new(),
+            recipients: Vec::new(),
+            others: false,
+            authenticated: None,
+            authentication_results: Vec::new(),
+        },
+        arrived: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+        raw,
+        parked: None,
+    };
+    Some((name, entry))
+}
+
+/// Asks the store what became of our entries.
+fn outcomes(
+    config: &Config,
+    spool: &str,
+    (ids, names): (&[i64], &[String]),
+    totals: &mut Totals,
+) -> anyhow::Result<()> {
+    let reader = Reader::open(&config.data_dir.join(store::FILE))?;
+    for arrival in reader.outcomes(&config.node, spool, ids)? {
+        match arrival.outcome {
+            Outcome::Stored => {
+                totals.stored += 1;
+                totals.messages += arrival.report.map_or(0, |report| report.messages);
+            }
+            Outcome::Duplicate => totals.duplicates += 1,
+            Outcome::Revision => totals.revisions += 1,
+            Outcome::Parked => {
+                let reason = arrival.rejection.map_or("", Rejection::as_str);
+                let name = ids.binary_search(&arrival.spool_id).ok().and_then(|at| names.get(at));
+                let name = name.map_or_else(String::new, |name| escape::text(name, NAME));
+                eprintln!("{name}: part {}: {reason}", arrival.part);
+                if arrival.rejection == Some(Rejection::ForeignDomain) {
+                    totals.foreign += 1;
+                } else {
+                    totals.parked += 1;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The daemon's work, done by us while nobody else does it.
+struct Hand {
+    config: Arc<Config>,
+    spool: Spool,
+    at_work: Option<AtWork>,
+}
+
+struct AtWork {
+    worker: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+    /// Also keeps the configuration where the worker looks for it.
+    _config: watch::Sender<Arc<Config>>,
+    _lock: Lock,
+}
+
+impl Hand {
+    fn new(config: Arc<Config>, spool: Spool) -> Self {
+        Self { config, spool, at_work: None }
+    }
+
+    /// Starts the worker if no daemon has the lock, and we do not yet.
+    fn lend(&mut self) -> anyhow::Result<()> {
+        if self.at_work.is_some() {
+            return Ok(());
+        }
+        let dir = &self.config.data_dir;
+        let Some(lock) = data_dir::try_lock(dir)? else {
+            return Ok(());
+        };
+        let rooms = Arc::new(Rooms {
+            store: Arc::new(Mutex::new(Store::open(&dir.join(store::FILE))?)),
+            archive: Archive::open(&dir.join("archive"))?,
+            instruments: Arc::new(Instruments::disconnected()),
+            labels: Arc::new(DomainLabels::new(0, [])),
+        });
+        let (config, current) = watch::channel(Arc::clone(&self.config));
+        let (stop, mut stopped) = watch::channel(false);
+        let spool = self.spool.clone();
+        let worker = tokio::spawn(async move {
+            worker::run(spool, rooms, current, async move {
+                // A sender that is gone says the same.
+                let _ = stopped.wait_for(|stop| *stop).await;
+            })
+            .await;
+        });
+        self.at_work = Some(AtWork { worker, stop, _config: config, _lock: lock });
+        Ok(())
+    }
+
+    /// Stops the worker; the lock goes with it.
+    async fn rest(self) {
+        if let Some(at_work) = self.at_work {
+            at_work.stop.send_replace(true);
+            if at_work.worker.await.is_err() {
+                eprintln!("the worker ended by a panic");
+            }
+        }
+    }
+}
+
+fn progress(args: &Args) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    // What comes by standard input cannot be counted before.
+    let known = !args.paths.iter().any(|path| path.as_os_str() == "-");
+    let length = known.then(|| args.paths.iter().map(|path| import::count(path)).sum());
+    let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
+    let template = "{bar:30} {pos}/{len} mails, {per_sec}, {eta} left";
+    bar.with_style(ProgressStyle::with_template(template).expect("a constant template"))
+}
+
+fn print(out: &mut impl std::io::Write, totals: &Totals) -> std::io::Result<()> {
+    for (what, number) in [
+        ("mails and files read", totals.mails),
+        ("reports stored", totals.stored),
+        ("  messages they count", totals.messages),
+        ("reports known before", totals.duplicates),
+        ("revisions kept, not counted", totals.revisions),
+        ("reports about other domains", totals.foreign),
+        ("parked", totals.parked),
+        ("no report", totals.not_a_report),
+        ("unreadable", totals.unreadable),
+    ] {
+        writeln!(out, "{number:>12} {what}")?;
+    }
+    Ok(())
+}
