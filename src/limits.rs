@@ -108,3 +108,14 @@ pub const MAX_FINDINGS: usize = 50;
 pub const METRIC_DOMAINS: usize = 1_000;
 /// How long the last export of metrics may take at the end.
 pub const FLUSH: Duration = Duration::from_secs(3);
+/// Listeners that metrics are laid out for; no host has more entrances for mail.
+pub const METRIC_LISTENERS: usize = 64;
+/// How long one export may take unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise: the
+/// specification's default.
+pub const EXPORT: Duration = Duration::from_secs(10);
+
+/// HTTP connections at a time; beyond, they wait in the backlog. One or two servers scrape us.
+pub const WEB_CONNECTIONS: usize = 16;
+/// How long one HTTP connection may last, its one request and the answer included; as long as
+/// Prometheus waits for a scrape by default.
+pub const WEB_CONNECTION: Duration = Duration::from_secs(10);

@@ -6,6 +6,13 @@
 
 use std::{fmt, str::FromStr};
 
+/// Stands where a report does not state a result.
+pub const UNKNOWN: &str = "unknown";
+/// Stands where there is nothing to name: no reason, no listener.
+pub const NONE: &str = "none";
+/// The configured domains beyond those that metrics name.
+pub const OTHER: &str = "other";
+
 /// A text that is none of the words of a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownWord;
@@ -107,6 +114,14 @@ words! {
         /// Another document with the key of a known one: kept, not counted.
         Revision = "revision",
         /// Could not be used; the mail is parked with its reason.
+        Parked = "parked",
+    }
+
+    /// Where an entry of the spool is.
+    EntryState {
+        /// Waits for the pipeline.
+        New = "new",
+        /// Cannot be used by this version; kept.
         Parked = "parked",
     }
 
