@@ -48,3 +48,4 @@ pub mod report;
 pub mod telemetry;
 pub mod terms;
 pub mod unpack;
+pub mod web;
