@@ -125,6 +125,14 @@ words! {
         Parked = "parked",
     }
 
+    /// Where an entry of the spool is.
+    EntryState {
+        /// Waits for the pipeline.
+        New = "new",
+        /// Cannot be used by this version; kept.
+        Parked = "parked",
+    }
+
     /// A step of a mail's life whose duration is measured.
     Stage {
         /// From the last byte of the message to our answer, `examine` and `put` included.

@@ -1,0 +1,300 @@
+//! What the rest of the program counts with: cheap, never waiting, closed words only.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use opentelemetry::{
+    KeyValue, Value,
+    metrics::{AsyncInstrument, Counter, Histogram, Meter, MeterProvider, noop::NoopMeterProvider},
+};
+
+use super::{
+    labels::DomainLabel,
+    metrics::{self, Declaration, Shape},
+};
+use crate::{
+    report::Totals,
+    terms::{
+        self, Aligned, Disposition, DnsOutcome, Door, EntryState, FindingKind, Kind, Outcome,
+        Rejection, Severity, Stage, Verdict,
+    },
+};
+
+/// One set of instruments, shared by every stage.
+#[derive(Debug)]
+pub struct Instruments {
+    /// What the spool says of itself.
+    pub gauges: Arc<Gauges>,
+    findings: Arc<Findings>,
+    mails: Counter<u64>,
+    mail_size: Counter<u64>,
+    stage_duration: Histogram<f64>,
+    parked: Counter<u64>,
+    dns_duration: Histogram<f64>,
+    reports: Counter<u64>,
+    messages: Counter<u64>,
+}
+
+/// The state of the spool; its writer sets it, exports read it.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    /// Entries that wait.
+    pub entries_new: AtomicU64,
+    /// Entries that are parked.
+    pub entries_parked: AtomicU64,
+    /// Bytes of those that wait.
+    pub bytes_new: AtomicU64,
+    /// Bytes of those that are parked.
+    pub bytes_parked: AtomicU64,
+    /// Arrival of the oldest that waits, UTC epoch seconds; 0: none waits.
+    pub oldest_new: AtomicI64,
+}
+
+/// Open findings by kind and severity.
+#[derive(Debug, Default)]
+struct Findings {
+    counted: AtomicBool,
+    open: [[AtomicU64; Severity::ALL.len()]; FindingKind::ALL.len()],
+}
+
+impl Instruments {
+    pub(super) fn new(meters: &impl MeterProvider) -> Self {
+        let meter = meters.meter(env!("CARGO_PKG_NAME"));
+        let gauges = Arc::new(Gauges::default());
+        observe_spool(&meter, &gauges);
+        let findings = Arc::new(Findings::default());
+        observe_findings(&meter, &findings);
+        Self {
+            gauges,
+            findings,
+            mails: counter(&meter, &metrics::MAILS),
+            mail_size: counter(&meter, &metrics::MAIL_SIZE),
+            stage_duration: histogram(&meter, &metrics::STAGE_DURATION),
+            parked: counter(&meter, &metrics::PARKED),
+            dns_duration: histogram(&meter, &metrics::DNS_DURATION),
+            reports: counter(&meter, &metrics::REPORTS),
+            messages: counter(&meter, &metrics::MESSAGES),
+        }
+    }
+
+    /// Instruments that count nothing, for commands and tests.
+    pub fn disconnected() -> Self {
+        Self::new(&NoopMeterProvider::new())
+    }
+
+    /// A front door decided about a mail of `bytes` bytes. `listener` is its configured name,
+    /// empty where the door has none.
+    pub fn mail(
+        &self,
+        door: Door,
+        listener: &str,
+        verdict: Verdict,
+        reason: Option<Rejection>,
+        bytes: u64,
+    ) {
+        let listener = match listener {
+            "" => Value::from(terms::NONE),
+            name => Value::from(name.to_owned()),
+        };
+        let reason = reason.map_or(terms::NONE, Rejection::as_str);
+        let attributes = [
+            KeyValue::new("door", door.as_str()),
+            KeyValue::new("listener", listener),
+            KeyValue::new("verdict", verdict.as_str()),
+            KeyValue::new("reason", reason),
+        ];
+        self.mails.add(1, &attributes);
+        self.mail_size.add(bytes, &attributes[..3]);
+    }
+
+    /// A stage took `time`.
+    pub fn stage(&self, stage: Stage, time: Duration) {
+        let attributes = [KeyValue::new("stage", stage.as_str())];
+        self.stage_duration.record(time.as_secs_f64(), &attributes);
+    }
+
+    /// A whole document about `domain` was dealt with.
+    pub fn report(&self, kind: Kind, outcome: Outcome, domain: &DomainLabel) {
+        let attributes = [
+            KeyValue::new("kind", kind.as_str()),
+            KeyValue::new("outcome", outcome.as_str()),
+            KeyValue::new("domain", domain.shared()),
+        ];
+        self.reports.add(1, &attributes);
+    }
+
+    /// A stored report about `domain` counts `totals`.
+    pub fn messages(&self, domain: &DomainLabel, totals: &Totals) {
+        let aligned = |result: Option<Aligned>| result.map_or(terms::UNKNOWN, Aligned::as_str);
+        for (results, &count) in totals {
+            let disposition = results
+                .disposition
+                .map_or(terms::UNKNOWN, Disposition::as_str);
+            let attributes = [
+                KeyValue::new("domain", domain.shared()),
+                KeyValue::new("disposition", disposition),
+                KeyValue::new("dkim", aligned(results.dkim)),
+                KeyValue::new("spf", aligned(results.spf)),
+                KeyValue::new("dmarc", aligned(results.dmarc())),
+            ];
+            self.messages.add(count, &attributes);
+        }
+    }
+
+    /// A document could not be used and was parked.
+    pub fn rejected(&self, reason: Rejection) {
+        self.parked
+            .add(1, &[KeyValue::new("reason", reason.as_str())]);
+    }
+
+    /// A DNS look-up ended.
+    pub fn dns(&self, outcome: DnsOutcome, time: Duration) {
+        let attributes = [KeyValue::new("outcome", outcome.as_str())];
+        self.dns_duration.record(time.as_secs_f64(), &attributes);
+    }
+
+    /// The open findings; what is not named has none.
+    pub fn set_findings(&self, open: Vec<(FindingKind, Severity, u64)>) {
+        let mut counts = [[0_u64; Severity::ALL.len()]; FindingKind::ALL.len()];
+        for (kind, severity, count) in open {
+            let sum = &mut counts[kind as usize][severity as usize];
+            *sum = sum.saturating_add(count);
+        }
+        for (cell, count) in self
+            .findings
+            .open
+            .iter()
+            .flatten()
+            .zip(counts.iter().flatten())
+        {
+            cell.store(*count, Relaxed);
+        }
+        self.findings.counted.store(true, Relaxed);
+    }
+}
+
+fn counter(meter: &Meter, what: &Declaration) -> Counter<u64> {
+    meter
+        .u64_counter(what.name)
+        .with_unit(what.unit)
+        .with_description(what.help)
+        .build()
+}
+
+fn histogram(meter: &Meter, what: &Declaration) -> Histogram<f64> {
+    let bounds = match what.shape {
+        Shape::Histogram(bounds) => bounds.to_vec(),
+        Shape::Counter | Shape::State => Vec::new(),
+    };
+    meter
+        .f64_histogram(what.name)
+        .with_unit(what.unit)
+        .with_description(what.help)
+        .with_boundaries(bounds)
+        .build()
+}
+
+/// Registers a state. The SDK keeps the callback; it runs within every export, so it reads
+/// atomics and nothing else.
+fn state(
+    meter: &Meter,
+    what: &Declaration,
+    observe: impl Fn(&dyn AsyncInstrument<u64>) + Send + Sync + 'static,
+) {
+    meter
+        .u64_observable_gauge(what.name)
+        .with_unit(what.unit)
+        .with_description(what.help)
+        .with_callback(observe)
+        .build();
+}
+
+fn observe_spool(meter: &Meter, gauges: &Arc<Gauges>) {
+    let by_state = |state: EntryState| [KeyValue::new("state", state.as_str())];
+    let of = Arc::clone(gauges);
+    state(meter, &metrics::SPOOL_ENTRIES, move |out| {
+        out.observe(of.entries_new.load(Relaxed), &by_state(EntryState::New));
+        out.observe(
+            of.entries_parked.load(Relaxed),
+            &by_state(EntryState::Parked),
+        );
+    });
+    let of = Arc::clone(gauges);
+    state(meter, &metrics::SPOOL_SIZE, move |out| {
+        out.observe(of.bytes_new.load(Relaxed), &by_state(EntryState::New));
+        out.observe(of.bytes_parked.load(Relaxed), &by_state(EntryState::Parked));
+    });
+    let of = Arc::clone(gauges);
+    state(meter, &metrics::SPOOL_OLDEST_AGE, move |out| {
+        out.observe(age(of.oldest_new.load(Relaxed), SystemTime::now()), &[]);
+    });
+}
+
+fn observe_findings(meter: &Meter, findings: &Arc<Findings>) {
+    let findings = Arc::clone(findings);
+    state(meter, &metrics::FINDINGS, move |out| {
+        // Not looked yet is not "none".
+        if !findings.counted.load(Relaxed) {
+            return;
+        }
+        for (kind, row) in FindingKind::ALL.iter().zip(&findings.open) {
+            for (severity, open) in Severity::ALL.iter().zip(row) {
+                let attributes = [
+                    KeyValue::new("kind", kind.as_str()),
+                    KeyValue::new("severity", severity.as_str()),
+                ];
+                out.observe(open.load(Relaxed), &attributes);
+            }
+        }
+    });
+}
+
+/// Seconds from `arrival` (0: none) to `now`; a clock that was set back makes no negative age.
+fn age(arrival: i64, now: SystemTime) -> u64 {
+    match u64::try_from(arrival) {
+        Ok(arrival) if arrival > 0 => now
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |now| now.as_secs().saturating_sub(arrival)),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_never_negative() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000);
+        assert_eq!(age(400, now), 600);
+        assert_eq!(age(2_000, now), 0);
+        assert_eq!(age(0, now), 0);
+        assert_eq!(age(-5, now), 0);
+    }
+
+    #[test]
+    fn a_row_of_findings_is_the_place_of_its_word() {
+        for (at, kind) in FindingKind::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, at);
+        }
+        for (at, severity) in Severity::ALL.iter().enumerate() {
+            assert_eq!(*severity as usize, at);
+        }
+    }
+
+    #[test]
+    fn disconnected_instruments_take_everything() {
+        let none = Instruments::disconnected();
+        none.mail(Door::Milter, "smtp", Verdict::Accepted, None, 1);
+        none.set_findings(vec![
+            (FindingKind::RecordSyntax, Severity::High, u64::MAX);
+            2
+        ]);
+        none.gauges.entries_new.store(1, Relaxed);
+    }
+}

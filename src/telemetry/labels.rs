@@ -1,0 +1,114 @@
+//! The configured domains as metric attributes: at most so many, whatever happens.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use crate::{domain::Domain, terms};
+
+/// A domain as it may appear in a metric: a configured one, or `other`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainLabel(Arc<str>);
+
+impl DomainLabel {
+    /// The attribute's value.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// Which configured domains metrics name.
+///
+/// The first `cap` in the order of the alphabet have their own label, so that every node of a
+/// fleet names the same ones. A name that had a label keeps it until the program ends, and its
+/// place with it: a series once begun stays in the SDK, and the cap is on series.
+#[derive(Debug)]
+pub struct DomainLabels {
+    cap: usize,
+    other: DomainLabel,
+    named: RwLock<Named>,
+}
+
+#[derive(Debug, Default)]
+struct Named {
+    ever: HashSet<Domain>,
+    now: HashMap<Domain, DomainLabel>,
+}
+
+impl DomainLabels {
+    /// Names at most `cap` of `domains`.
+    pub fn new<'a>(cap: usize, domains: impl IntoIterator<Item = &'a Domain>) -> Self {
+        let labels = Self {
+            cap,
+            other: DomainLabel(terms::OTHER.into()),
+            named: RwLock::default(),
+        };
+        labels.replace(domains);
+        labels
+    }
+
+    /// Takes a new list, after a reload.
+    pub fn replace<'a>(&self, domains: impl IntoIterator<Item = &'a Domain>) {
+        let mut domains: Vec<_> = domains.into_iter().collect();
+        domains.sort_unstable();
+        domains.dedup();
+        let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
+        let Named { ever, now } = &mut *named;
+        now.clear();
+        for domain in domains {
+            if !ever.contains(domain) {
+                if ever.len() >= self.cap {
+                    continue;
+                }
+                ever.insert(domain.clone());
+            }
+            now.insert(domain.clone(), DomainLabel(domain.as_str().into()));
+        }
+    }
+
+    /// The label of a configured domain. The caller passes the configured domain that covers a
+    /// report, never the report's own text.
+    pub fn label(&self, domain: &Domain) -> DomainLabel {
+        let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
+        named.now.get(domain).unwrap_or(&self.other).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn domains(names: &[&str]) -> Vec<Domain> {
+        names.iter().map(|n| Domain::parse(n).unwrap()).collect()
+    }
+
+    fn label(labels: &DomainLabels, name: &str) -> String {
+        labels.label(&Domain::parse(name).unwrap()).as_str().into()
+    }
+
+    #[test]
+    fn beyond_the_cap_every_domain_is_other() {
+        let labels = DomainLabels::new(2, &domains(&["c.example", "a.example", "b.example"]));
+        assert_eq!(label(&labels, "a.example"), "a.example");
+        assert_eq!(label(&labels, "b.example"), "b.example");
+        assert_eq!(label(&labels, "c.example"), "other");
+        assert_eq!(label(&labels, "stranger.example"), "other");
+    }
+
+    #[test]
+    fn reloads_never_name_more_than_the_cap() {
+        let labels = DomainLabels::new(2, &domains(&["a.example"]));
+        labels.replace(&domains(&["b.example", "c.example"]));
+        assert_eq!(label(&labels, "a.example"), "other");
+        assert_eq!(label(&labels, "b.example"), "b.example");
+        assert_eq!(label(&labels, "c.example"), "other");
+        labels.replace(&domains(&["a.example", "c.example"]));
+        assert_eq!(label(&labels, "a.example"), "a.example");
+        assert_eq!(label(&labels, "c.example"), "other");
+    }
+}

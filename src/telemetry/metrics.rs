@@ -1,0 +1,257 @@
+//! Every instrument: name, unit, help, attributes and the words that these may have.
+//!
+//! Nobody else creates one, and nothing here is made from a stranger's text: attributes are
+//! closed words, configured listener names and [`DomainLabels`](super::labels::DomainLabels).
+//! Names follow OpenTelemetry (no unit in the name); the Prometheus page appends unit and
+//! `_total`. Counters and histograms start at zero with the program; states are observed.
+
+use crate::{
+    limits,
+    terms::{
+        self, Aligned, Disposition, DnsOutcome, Door, EntryState, FindingKind, Kind, Outcome,
+        Rejection, Severity, Stage, Verdict,
+    },
+};
+
+/// One instrument.
+#[derive(Clone, Copy, Debug)]
+pub struct Declaration {
+    /// The name in OTLP.
+    pub name: &'static str,
+    /// How it is measured.
+    pub shape: Shape,
+    /// The unit as UCUM writes it; `{…}` only says what is counted.
+    pub unit: &'static str,
+    /// What an operator reads.
+    pub help: &'static str,
+    /// Every attribute of every point.
+    pub attributes: &'static [Attribute],
+}
+
+/// How an instrument is measured, and with it what a restart does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shape {
+    /// Grows; zero at start.
+    Counter,
+    /// A distribution over these bounds; empty at start. Explicit ones, as exponential
+    /// histograms do not appear on the Prometheus page.
+    Histogram(&'static [f64]),
+    /// Observed at every export: survives a restart as what it describes does.
+    State,
+}
+
+/// One attribute.
+#[derive(Clone, Copy, Debug)]
+pub struct Attribute {
+    /// Its name.
+    pub key: &'static str,
+    /// What it may say.
+    pub values: Values,
+}
+
+/// What an attribute may say.
+#[derive(Clone, Copy, Debug)]
+pub enum Values {
+    /// One of these words.
+    Closed(fn() -> Vec<&'static str>),
+    /// As `Closed`, and it follows from the other attributes of the point, so it makes no series.
+    Implied(fn() -> Vec<&'static str>),
+    /// A configured domain or `other`.
+    Domains,
+    /// A configured listener or `none`.
+    Listeners,
+}
+
+impl Declaration {
+    /// How many series there can be. The SDK's own limit is set to it, so that it never folds
+    /// points together behind our back.
+    pub fn series(&self, max_domains: usize) -> usize {
+        let ways = |attribute: &Attribute| match attribute.values {
+            Values::Closed(words) => words().len(),
+            Values::Implied(_) => 1,
+            Values::Domains => max_domains.saturating_add(1),
+            Values::Listeners => limits::METRIC_LISTENERS + 1,
+        };
+        self.attributes
+            .iter()
+            .map(ways)
+            .fold(1, usize::saturating_mul)
+    }
+}
+
+macro_rules! words {
+    ($set:ident $(, $extra:path)?) => {
+        || $set::ALL.iter().map(|word| word.as_str())$(.chain([$extra]))?.collect()
+    };
+}
+
+const fn closed(key: &'static str, words: fn() -> Vec<&'static str>) -> Attribute {
+    Attribute {
+        key,
+        values: Values::Closed(words),
+    }
+}
+
+const DOMAIN: Attribute = Attribute {
+    key: "domain",
+    values: Values::Domains,
+};
+const LISTENER: Attribute = Attribute {
+    key: "listener",
+    values: Values::Listeners,
+};
+const STATE: Attribute = closed("state", words!(EntryState));
+
+/// Seconds: from a commit on a fast disk to the longest wait that an MTA bears.
+const SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+pub(super) const MAILS: Declaration = Declaration {
+    name: "rua.mails",
+    shape: Shape::Counter,
+    unit: "{mail}",
+    help: "Mails by door, listener, verdict and its reason.",
+    attributes: &[
+        closed("door", words!(Door)),
+        LISTENER,
+        closed("verdict", words!(Verdict)),
+        closed("reason", words!(Rejection, terms::NONE)),
+    ],
+};
+
+pub(super) const MAIL_SIZE: Declaration = Declaration {
+    name: "rua.mail.size",
+    shape: Shape::Counter,
+    unit: "By",
+    help: "Bytes of mails by door, listener and verdict.",
+    attributes: &[
+        closed("door", words!(Door)),
+        LISTENER,
+        closed("verdict", words!(Verdict)),
+    ],
+};
+
+pub(super) const STAGE_DURATION: Declaration = Declaration {
+    name: "rua.stage.duration",
+    shape: Shape::Histogram(SECONDS),
+    unit: "s",
+    help: "Time that a stage took.",
+    attributes: &[closed("stage", words!(Stage))],
+};
+
+pub(super) const PARKED: Declaration = Declaration {
+    name: "rua.parked",
+    shape: Shape::Counter,
+    unit: "{document}",
+    help: "Documents that could not be used and were parked, by reason.",
+    attributes: &[closed("reason", words!(Rejection))],
+};
+
+pub(super) const DNS_DURATION: Declaration = Declaration {
+    name: "rua.dns.duration",
+    shape: Shape::Histogram(SECONDS),
+    unit: "s",
+    help: "Time that a DNS look-up took, by what it came to.",
+    attributes: &[closed("outcome", words!(DnsOutcome))],
+};
+
+pub(super) const SPOOL_ENTRIES: Declaration = Declaration {
+    name: "rua.spool.entries",
+    shape: Shape::State,
+    unit: "{mail}",
+    help: "Mails in the spool.",
+    attributes: &[STATE],
+};
+
+pub(super) const SPOOL_SIZE: Declaration = Declaration {
+    name: "rua.spool.size",
+    shape: Shape::State,
+    unit: "By",
+    help: "Bytes of mails in the spool.",
+    attributes: &[STATE],
+};
+
+pub(super) const SPOOL_OLDEST_AGE: Declaration = Declaration {
+    name: "rua.spool.oldest.age",
+    shape: Shape::State,
+    unit: "s",
+    help: "Time since the oldest mail that waits in the spool arrived; 0 when none waits.",
+    attributes: &[],
+};
+
+pub(super) const REPORTS: Declaration = Declaration {
+    name: "dmarc.reports",
+    shape: Shape::Counter,
+    unit: "{report}",
+    help: "Reports by configured domain, kind and what became of them.",
+    attributes: &[
+        closed("kind", words!(Kind)),
+        closed("outcome", words!(Outcome)),
+        DOMAIN,
+    ],
+};
+
+pub(super) const MESSAGES: Declaration = Declaration {
+    name: "dmarc.messages",
+    shape: Shape::Counter,
+    unit: "{message}",
+    help: "Messages that stored reports count, by configured domain and result.",
+    attributes: &[
+        DOMAIN,
+        closed("disposition", words!(Disposition, terms::UNKNOWN)),
+        closed("dkim", words!(Aligned, terms::UNKNOWN)),
+        closed("spf", words!(Aligned, terms::UNKNOWN)),
+        Attribute {
+            key: "dmarc",
+            values: Values::Implied(words!(Aligned, terms::UNKNOWN)),
+        },
+    ],
+};
+
+pub(super) const FINDINGS: Declaration = Declaration {
+    name: "dmarc.findings",
+    shape: Shape::State,
+    unit: "{finding}",
+    help: "Open findings by kind and severity; absent until they were counted.",
+    attributes: &[
+        closed("kind", words!(FindingKind)),
+        closed("severity", words!(Severity)),
+    ],
+};
+
+/// All of them.
+pub const ALL: &[Declaration] = &[
+    MAILS,
+    MAIL_SIZE,
+    STAGE_DURATION,
+    PARKED,
+    DNS_DURATION,
+    SPOOL_ENTRIES,
+    SPOOL_SIZE,
+    SPOOL_OLDEST_AGE,
+    REPORTS,
+    MESSAGES,
+    FINDINGS,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_are_the_product_of_what_attributes_may_say() {
+        assert_eq!(SPOOL_OLDEST_AGE.series(1_000), 1);
+        assert_eq!(STAGE_DURATION.series(1_000), Stage::ALL.len());
+        assert_eq!(MESSAGES.series(1_000), 1_001 * 5 * 3 * 3);
+    }
+
+    #[test]
+    fn names_are_distinct_and_hold_no_unit() {
+        for (at, one) in ALL.iter().enumerate() {
+            assert!(ALL[at + 1..].iter().all(|other| other.name != one.name));
+            assert!(!one.name.contains("bytes") && !one.name.contains("seconds"));
+            assert!(one.help.ends_with('.'), "{}", one.name);
+        }
+    }
+}

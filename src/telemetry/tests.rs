@@ -1,0 +1,177 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use super::*;
+use crate::{
+    report::{Results, Totals},
+    terms::{
+        Aligned, Disposition, DnsOutcome, Door, FindingKind, Kind, Outcome, Rejection, Severity,
+        Stage, Verdict,
+    },
+};
+
+fn page_only(max_domains: usize) -> config::Metrics {
+    config::Metrics {
+        max_domains,
+        prometheus: Some(([127, 0, 0, 1], 0).into()),
+        ..config::Metrics::default()
+    }
+}
+
+fn started(config: &config::Metrics, domains: &[Domain]) -> Telemetry {
+    start_with(config, "node-1", domains.iter(), &|_| None).unwrap()
+}
+
+fn record_everything(telemetry: &Telemetry, domain: &Domain) {
+    let to = &telemetry.instruments;
+    let label = telemetry.labels.label(domain);
+    to.mail(Door::Milter, "smtp", Verdict::Accepted, None, 10);
+    to.mail(
+        Door::Import,
+        "",
+        Verdict::Refused,
+        Some(Rejection::TooLarge),
+        5,
+    );
+    to.stage(Stage::Eom, Duration::from_millis(3));
+    to.rejected(Rejection::Doctype);
+    to.dns(DnsOutcome::Found, Duration::from_millis(3));
+    to.report(Kind::Aggregate, Outcome::Stored, &label);
+    let rows = [
+        (
+            Some(Disposition::Reject),
+            Some(Aligned::Fail),
+            Some(Aligned::Pass),
+        ),
+        (None, None, None),
+    ];
+    let totals: Totals = rows
+        .into_iter()
+        .zip([40, 2])
+        .map(|((disposition, dkim, spf), count)| {
+            let results = Results {
+                disposition,
+                dkim,
+                spf,
+            };
+            (results, count)
+        })
+        .collect();
+    to.messages(&label, &totals);
+    to.set_findings(vec![(FindingKind::RecordMissing, Severity::High, 3)]);
+}
+
+#[test]
+fn the_page_shows_every_instrument_and_no_other() {
+    let domain = Domain::parse("example.com").unwrap();
+    let telemetry = started(&page_only(10), std::slice::from_ref(&domain));
+    record_everything(&telemetry, &domain);
+    let page = telemetry.render();
+    let shown: BTreeSet<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let expected = BTreeSet::from([
+        "dmarc_findings",
+        "dmarc_messages_total",
+        "dmarc_reports_total",
+        "rua_dns_duration_seconds",
+        "rua_mail_size_bytes_total",
+        "rua_mails_total",
+        "rua_parked_total",
+        "rua_spool_entries",
+        "rua_spool_oldest_age_seconds",
+        "rua_spool_size_bytes",
+        "rua_stage_duration_seconds",
+        "target_info",
+    ]);
+    assert_eq!(shown, expected);
+    assert_eq!(metrics::ALL.len() + 1, expected.len());
+    for line in [
+        r#"dmarc_messages_total{disposition="reject",dkim="fail",dmarc="pass",domain="example.com",spf="pass"} 40"#,
+        r#"dmarc_messages_total{disposition="unknown",dkim="unknown",dmarc="unknown",domain="example.com",spf="unknown"} 2"#,
+        r#"rua_mails_total{door="import",listener="none",reason="too_large",verdict="refused"} 1"#,
+        r#"dmarc_findings{kind="record_missing",severity="high"} 3"#,
+        r#"dmarc_findings{kind="record_missing",severity="low"} 0"#,
+    ] {
+        assert!(page.lines().any(|l| l == line), "{line}\n{page}");
+    }
+    assert!(
+        page.contains(r#"service_instance_id="node-1""#)
+            && page.contains(r#"service_name="rua-milter""#)
+    );
+}
+
+#[test]
+fn every_domain_and_result_fits_without_overflow() {
+    let domains: Vec<_> = (0..50)
+        .map(|n| Domain::parse(&format!("d{n}.example")).unwrap())
+        .collect();
+    let telemetry = started(&page_only(40), &domains);
+    let results = |n: u64| Results {
+        disposition: usize::try_from(n % 5)
+            .ok()
+            .and_then(|at| Disposition::ALL.get(at).copied()),
+        dkim: usize::try_from(n / 5 % 3)
+            .ok()
+            .and_then(|at| Aligned::ALL.get(at).copied()),
+        spf: usize::try_from(n / 15)
+            .ok()
+            .and_then(|at| Aligned::ALL.get(at).copied()),
+    };
+    let totals: Totals = (0..45).map(|n| (results(n), 1)).collect();
+    assert_eq!(totals.len(), 45);
+    for domain in &domains {
+        telemetry
+            .instruments
+            .messages(&telemetry.labels.label(domain), &totals);
+    }
+    let page = telemetry.render();
+    let series: Vec<_> = page
+        .lines()
+        .filter(|line| line.starts_with("dmarc_messages_total{"))
+        .collect();
+    assert_eq!(series.len(), metrics::MESSAGES.series(40));
+    let sum: u64 = series
+        .iter()
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert_eq!(sum, 50 * 45);
+    assert!(!page.contains("overflow"));
+}
+
+#[test]
+fn findings_that_were_never_counted_are_absent_and_not_zero() {
+    let telemetry = started(&page_only(1), &[]);
+    assert!(!telemetry.render().contains("dmarc_findings"));
+}
+
+#[test]
+fn without_a_page_nothing_is_rendered() {
+    assert_eq!(started(&config::Metrics::default(), &[]).render(), "");
+}
+
+#[test]
+fn what_the_environment_says_of_the_service_stands() {
+    let key = |resource: &Resource, key: &'static str| {
+        resource
+            .get(&opentelemetry::Key::new(key))
+            .map(|value| value.to_string())
+    };
+    let ours = resource("node-1", &|_| None);
+    assert_eq!(key(&ours, "service.name").as_deref(), Some("rua-milter"));
+    assert_eq!(key(&ours, "service.instance.id").as_deref(), Some("node-1"));
+    // The SDK has read the real environment, which says nothing; so what is stated elsewhere
+    // must not have been filled in by us.
+    let stated = |name: &str| {
+        (name == "OTEL_RESOURCE_ATTRIBUTES")
+            .then(|| "a=b, service.version = 9,service.instance.id=x".to_owned())
+    };
+    let theirs = resource("node-1", &stated);
+    assert_eq!(key(&theirs, "service.version"), None);
+    assert_eq!(key(&theirs, "service.instance.id"), None);
+    let named = |name: &str| (name == "OTEL_SERVICE_NAME").then(|| "mine".to_owned());
+    assert_ne!(
+        key(&resource("", &named), "service.name").as_deref(),
+        Some("rua-milter")
+    );
+}
