@@ -42,6 +42,7 @@
 //! telemetry -> config -> {unpack, report, dns} -> domain -> terms -> limits`.
 
 pub mod archive;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod limits;

@@ -16,23 +16,23 @@ use crate::{
 };
 
 /// A store in a directory of its own.
-pub(super) struct Place {
-    pub(super) dir: tempfile::TempDir,
-    pub(super) store: Store,
+pub(crate) struct Place {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) store: Store,
 }
 
 impl Place {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("reports.sqlite")).unwrap();
         Self { dir, store }
     }
 
-    pub(super) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join("reports.sqlite")
     }
 
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         arrival: &Arrival,
         (report, rows): &(Report, Vec<Record>),
@@ -42,12 +42,12 @@ impl Place {
             .unwrap()
     }
 
-    pub(super) fn number(&self, sql: &str) -> i64 {
+    pub(crate) fn number(&self, sql: &str) -> i64 {
         number(&self.path(), sql)
     }
 }
 
-pub(super) fn number(path: &Path, sql: &str) -> i64 {
+pub(crate) fn number(path: &Path, sql: &str) -> i64 {
     let reader = Reader::open(path).unwrap();
     reader
         .connection
@@ -55,18 +55,18 @@ pub(super) fn number(path: &Path, sql: &str) -> i64 {
         .unwrap()
 }
 
-pub(super) fn kept(rows: &[Record]) -> impl FnOnce(&mut Sink<'_>) -> Result<(), Broken> {
+pub(crate) fn kept(rows: &[Record]) -> impl FnOnce(&mut Sink<'_>) -> Result<(), Broken> {
     move |sink| {
         rows.iter().for_each(sink);
         Ok(())
     }
 }
 
-pub(super) fn example() -> Domain {
+pub(crate) fn example() -> Domain {
     Domain::parse("example.com").unwrap()
 }
 
-pub(super) fn arrival(spool_id: i64) -> Arrival {
+pub(crate) fn arrival(spool_id: i64) -> Arrival {
     Arrival {
         node: "mx1".into(),
         spool: "a1".into(),
@@ -81,7 +81,7 @@ pub(super) fn arrival(spool_id: i64) -> Arrival {
     }
 }
 
-pub(super) fn record(last: u8, count: u64, dkim: Stated<Aligned>) -> Record {
+pub(crate) fn record(last: u8, count: u64, dkim: Stated<Aligned>) -> Record {
     Record {
         source_ip: [192, 0, 2, last].into(),
         count,
@@ -106,7 +106,7 @@ pub(super) fn record(last: u8, count: u64, dkim: Stated<Aligned>) -> Record {
 }
 
 /// A report with its records, whose digest is `version` and whose id is `id`.
-pub(super) fn report(id: &str, version: u8, rows: Vec<Record>) -> (Report, Vec<Record>) {
+pub(crate) fn report(id: &str, version: u8, rows: Vec<Record>) -> (Report, Vec<Record>) {
     let mut totals = BTreeMap::<Results, u64>::new();
     for row in &rows {
         *totals.entry(row.results()).or_default() += row.count;
@@ -141,7 +141,7 @@ pub(super) fn report(id: &str, version: u8, rows: Vec<Record>) -> (Report, Vec<R
     (report, rows)
 }
 
-pub(super) fn plain(id: &str, version: u8) -> (Report, Vec<Record>) {
+pub(crate) fn plain(id: &str, version: u8) -> (Report, Vec<Record>) {
     let pass = Stated::Known(Aligned::Pass);
     let rows = vec![
         record(1, 5, pass.clone()),

@@ -14,7 +14,7 @@
 //! `spawn_blocking`.
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod outcomes;
 pub mod queries;
 mod sqlite;
