@@ -114,3 +114,18 @@ fn sums_beyond_what_can_be_added_exactly_do_not_fail() {
     let summary = &reader(&place).summary(None, 30, 9).unwrap()[0];
     assert_eq!(summary.counts.messages, 9 << 53);
 }
+
+#[test]
+fn a_store_that_nobody_writes_can_be_read_and_knows_both_kinds_of_address() {
+    let mut place = Place::new();
+    let ip: IpAddr = "2001:db8::1".parse().unwrap();
+    let mut row = record(1, 3, Stated::Not);
+    row.source_ip = ip;
+    place.add(&arrival(1), &report("r", 1, vec![row]));
+    let Place { dir, store } = place;
+    drop(store);
+    let path = dir.path().join("reports.sqlite");
+    assert!(!dir.path().join("reports.sqlite-wal").exists());
+    let summary = Reader::open(&path).unwrap().summary(None, 30, 9).unwrap();
+    assert_eq!(summary[0].sources.rows[0].ip, ip);
+}
