@@ -13,6 +13,10 @@
 //! It knows no clock: times come with what is stored. It blocks; callers on the runtime use
 //! `spawn_blocking`.
 
+#[cfg(test)]
+pub(crate) mod fixtures;
+pub mod outcomes;
+pub mod queries;
 mod sqlite;
 mod values;
 mod write;

@@ -38,6 +38,23 @@ pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// Reads a number that [`integer`] wrote.
+pub(super) fn unsigned(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+/// Reads an address that [`Octets`] wrote.
+pub(super) fn address(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<IpAddr> {
+    let octets = row.get_ref(column)?.as_blob()?;
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
+        .map_err(|wrong| {
+            let blob = rusqlite::types::Type::Blob;
+            rusqlite::Error::FromSqlConversionFailure(column, blob, wrong.into())
+        })
+}
+
 /// Reads a closed word that we wrote.
 pub(super) fn word<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
     row: &rusqlite::Row<'_>,

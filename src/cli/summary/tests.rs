@@ -1,0 +1,118 @@
+//! What `summary` prints about a store of a few reports.
+
+use clap::Parser;
+
+use super::*;
+use crate::store::{
+    Reader,
+    fixtures::{Place, arrival, plain},
+};
+
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    args: Args,
+}
+
+fn printed_for(place: &Place, words: &[&str]) -> String {
+    let command = Command::parse_from([&["summary"], words].concat());
+    let reader = Reader::open(&place.path()).unwrap();
+    let mut out = Vec::new();
+    run(&command.args, &reader, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn place() -> Place {
+    let mut place = Place::new();
+    place.add(&arrival(1), &plain("r", 1));
+    place.add(&arrival(2), &plain("r", 2));
+    let mut later = plain("s", 3);
+    later.0.metadata.begin += 2 * 86_400;
+    later.0.metadata.org_name = "Evil\u{1b}[2J\u{202e}".into();
+    place.add(&arrival(3), &later);
+    place
+}
+
+#[test]
+fn json_adds_up() {
+    let json = printed_for(&place(), &["--json"]);
+    assert!(!json.contains(['\u{1b}', '\u{202e}']));
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["first_day"], "2023-11-14");
+    assert_eq!(value["last_day"], "2023-11-16");
+    let (totals, domain) = (&value["totals"], &value["domains"][0]);
+    for key in [
+        "reports",
+        "revisions",
+        "messages",
+        "pass",
+        "fail",
+        "unknown",
+        "dispositions",
+    ] {
+        assert_eq!(totals[key], domain[key], "{key}");
+    }
+    assert_eq!(
+        (&totals["reports"], &totals["messages"]),
+        (&2.into(), &30.into())
+    );
+    assert_eq!((&totals["pass"], &totals["fail"]), (&14.into(), &16.into()));
+    assert_eq!(totals["revisions"], 1);
+    assert_eq!(totals["dispositions"]["none"], 30);
+    assert_eq!(totals["dispositions"]["unknown"], 0);
+    let sum = |list: &str| -> u64 {
+        let rows = domain[list].as_array().unwrap().iter();
+        rows.map(|row| row["messages"].as_u64().unwrap()).sum()
+    };
+    assert_eq!(
+        (sum("sources"), sum("reporters"), sum("days")),
+        (30, 30, 30)
+    );
+    assert_eq!(domain["reporters_in_all"], 2);
+    assert_eq!(domain["reporters"][0]["org_name"], "Evil\u{1b}[2J\u{202e}");
+}
+
+#[test]
+fn a_person_reads_a_table_and_a_bar() {
+    let text = printed_for(&place(), &[]);
+    assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
+    for part in [
+        "Reports of 2023-11-14 to 2023-11-16, UTC",
+        "reports 2, messages 30, DMARC pass 46.6 %, revisions left out 1",
+        "disposition: none 30",
+        "messages  █·█  a column is a day",
+        "failing   ▄·▄",
+        "192.0.2.2        14       0.0 %",
+        "Evil\\u{1b}[2J\\u{202e}",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[test]
+fn a_domain_without_reports_has_none() {
+    let place = place();
+    assert_eq!(
+        printed_for(&place, &["other.example"]),
+        "No reports about other.example.\n"
+    );
+    let json = printed_for(&place, &["other.example", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["totals"]["messages"], 0);
+    assert_eq!(value["first_day"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_long_time_is_folded_into_few_columns() {
+    let mut place = place();
+    let mut old = plain("old", 9);
+    old.0.metadata.begin -= 4_000 * 86_400;
+    place.add(&arrival(9), &old);
+    let text = printed_for(&place, &["example.com", "--days", "0"]);
+    assert!(text.contains("a column is 67 days"), "{text}");
+    let bar = text
+        .lines()
+        .find(|line| line.contains("messages  "))
+        .unwrap();
+    assert_eq!(bar.chars().filter(|c| "·▁▂▃▄▅▆▇█".contains(*c)).count(), 60);
+}

@@ -1,0 +1,153 @@
+//! Reports to store in tests.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{Arrival, Reader, Recorded, Sink, Store};
+use crate::{
+    domain::Domain,
+    report::{
+        Broken, Digest, DkimAuth, Metadata, PolicyPublished, Reason, Record, Report, Results,
+        SpfAuth, Stated,
+    },
+    terms::{Aligned, AuthResult, Disposition, Door, Policy},
+};
+
+/// A store in a directory of its own.
+pub(crate) struct Place {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) store: Store,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("reports.sqlite")).unwrap();
+        Self { dir, store }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join("reports.sqlite")
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        arrival: &Arrival,
+        (report, rows): &(Report, Vec<Record>),
+    ) -> Recorded {
+        self.store
+            .transaction(|batch| batch.add(arrival, &example(), report, kept(rows)))
+            .unwrap()
+    }
+
+    pub(crate) fn number(&self, sql: &str) -> i64 {
+        number(&self.path(), sql)
+    }
+}
+
+pub(crate) fn number(path: &Path, sql: &str) -> i64 {
+    let reader = Reader::open(path).unwrap();
+    reader
+        .connection
+        .query_row(sql, [], |row| row.get(0))
+        .unwrap()
+}
+
+pub(crate) fn kept(rows: &[Record]) -> impl FnOnce(&mut Sink<'_>) -> Result<(), Broken> {
+    move |sink| {
+        rows.iter().for_each(sink);
+        Ok(())
+    }
+}
+
+pub(crate) fn example() -> Domain {
+    Domain::parse("example.com").unwrap()
+}
+
+pub(crate) fn arrival(spool_id: i64) -> Arrival {
+    Arrival {
+        node: "mx1".into(),
+        spool: "a1".into(),
+        spool_id,
+        part: "2".into(),
+        arrived: 1_700_000_000 + spool_id,
+        door: Door::Milter,
+        client: Some("192.0.2.1".parse().unwrap()),
+        sender: "noreply@reporter.example".into(),
+        recipient: "dmarc@example.com".into(),
+        archive: Some(Digest([7; 32])),
+    }
+}
+
+pub(crate) fn record(last: u8, count: u64, dkim: Stated<Aligned>) -> Record {
+    Record {
+        source_ip: [192, 0, 2, last].into(),
+        count,
+        disposition: Stated::Known(Disposition::None),
+        dkim,
+        spf: Stated::Known(Aligned::Fail),
+        reasons: vec![Reason {
+            kind: Stated::Other("mailing list".into()),
+            comment: "a \"quoted\" word".into(),
+        }],
+        header_from: "example.com".into(),
+        envelope_from: Some(String::new()),
+        envelope_to: None,
+        dkim_auth: vec![DkimAuth {
+            domain: "example.com".into(),
+            selector: "s1".into(),
+            result: Stated::Known(AuthResult::Pass),
+            human_result: String::new(),
+        }],
+        spf_auth: vec![SpfAuth::default()],
+    }
+}
+
+/// A report with its records, whose digest is `version` and whose id is `id`.
+pub(crate) fn report(id: &str, version: u8, rows: Vec<Record>) -> (Report, Vec<Record>) {
+    let mut totals = BTreeMap::<Results, u64>::new();
+    for row in &rows {
+        *totals.entry(row.results()).or_default() += row.count;
+    }
+    let report = Report {
+        digest: Digest([version; 32]),
+        metadata: Metadata {
+            org_name: "Reporter".into(),
+            report_id: id.into(),
+            begin: 1_699_920_000,
+            end: 1_700_006_399,
+            ..Metadata::default()
+        },
+        policy: PolicyPublished {
+            domain: Domain::parse("mail.example.com").unwrap(),
+            p: Stated::Known(Policy::Reject),
+            sp: Stated::Not,
+            np: Stated::Not,
+            adkim: Stated::Other("relaxed".into()),
+            aspf: Stated::Not,
+            pct: Some(100),
+            fo: String::new(),
+            testing: Stated::Not,
+            discovery_method: Stated::Not,
+        },
+        records: rows.len() as u64,
+        skipped_records: 0,
+        messages: rows.iter().map(|row| row.count).sum(),
+        totals,
+        notes: vec!["a note".into()],
+    };
+    (report, rows)
+}
+
+pub(crate) fn plain(id: &str, version: u8) -> (Report, Vec<Record>) {
+    let pass = Stated::Known(Aligned::Pass);
+    let rows = vec![
+        record(1, 5, pass.clone()),
+        record(2, 7, Stated::Known(Aligned::Fail)),
+        record(3, 1, Stated::Other("maybe".into())),
+        record(4, 2, pass),
+    ];
+    report(id, version, rows)
+}

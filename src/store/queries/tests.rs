@@ -1,0 +1,131 @@
+//! Questions to a store of a few reports.
+
+use super::*;
+use crate::{
+    report::Stated,
+    store::fixtures::{Place, arrival, plain, record, report},
+};
+
+const DAY: i64 = 1_699_920_000 / SECONDS_OF_A_DAY;
+
+fn reader(place: &Place) -> Reader {
+    Reader::open(&place.path()).unwrap()
+}
+
+fn domain(name: &str) -> Domain {
+    Domain::parse(name).unwrap()
+}
+
+#[test]
+fn a_summary_adds_up_and_leaves_revisions_out() {
+    let mut place = Place::new();
+    place.add(&arrival(1), &plain("r", 1));
+    place.add(&arrival(2), &plain("r", 2));
+    place.add(&arrival(3), &plain("s", 3));
+    let summaries = reader(&place).summary(None, 30, 2).unwrap();
+    let [summary] = &summaries[..] else {
+        panic!("one configured domain has reports")
+    };
+    assert_eq!(summary.domain, "example.com");
+    assert_eq!((summary.reports, summary.revisions), (2, 1));
+    // An aligned SPF failure is stated in each record, so nothing is unknown.
+    let counts = Counts {
+        messages: 30,
+        pass: 14,
+        fail: 16,
+        unknown: 0,
+    };
+    assert_eq!(summary.counts, counts);
+    assert_eq!(summary.days, BTreeMap::from([(DAY, counts)]));
+    let none = Some(Disposition::None);
+    assert_eq!(summary.dispositions, BTreeMap::from([(none, 30)]));
+    assert_eq!(summary.sources.of, 4);
+    let first = &summary.sources.rows[0];
+    assert_eq!(first.ip, IpAddr::from([192, 0, 2, 2]));
+    assert_eq!((first.counts.messages, first.counts.fail), (14, 14));
+    assert_eq!(summary.sources.rows.len(), 2);
+    let reporter = Reporter {
+        org_name: "Reporter".into(),
+        reports: 2,
+        messages: 30,
+    };
+    assert_eq!(summary.reporters.rows, [reporter]);
+}
+
+#[test]
+fn a_domain_is_summed_with_the_names_below_it() {
+    let mut place = Place::new();
+    let mut odd = plain("odd", 2);
+    odd.0.policy.domain = domain("mailXexample.com");
+    place.add(&arrival(1), &plain("r", 1));
+    place.add(&arrival(2), &odd);
+    let summary = |name| reader(&place).summary(Some(&domain(name)), 0, 9).unwrap();
+    for (name, messages) in [("com", 30), ("example.com", 15), ("mail.example.com", 15)] {
+        let [found] = &summary(name)[..] else {
+            panic!("{name} has reports")
+        };
+        assert_eq!(
+            (found.domain.as_str(), found.counts.messages),
+            (name, messages)
+        );
+        let sources = found
+            .sources
+            .rows
+            .iter()
+            .map(|source| source.counts.messages);
+        assert_eq!(sources.sum::<u64>(), messages);
+        assert_eq!(found.reporters.rows[0].messages, messages);
+    }
+    assert_eq!(summary("x.mail.example.com"), []);
+    assert_eq!(summary("mail_example.com"), []);
+}
+
+#[test]
+fn days_are_the_newest_that_have_messages() {
+    let mut place = Place::new();
+    for (n, days_ago) in [(1, 0), (2, 3), (3, 100)] {
+        let mut report = plain(&format!("r{n}"), n);
+        report.0.metadata.begin -= days_ago * SECONDS_OF_A_DAY;
+        place.add(&arrival(n.into()), &report);
+    }
+    let reports = |days| reader(&place).summary(None, days, 9).unwrap()[0].reports;
+    assert_eq!(
+        [reports(1), reports(2), reports(30), reports(0)],
+        [1, 2, 3, 3]
+    );
+}
+
+#[test]
+fn a_report_without_records_is_a_report() {
+    let mut place = Place::new();
+    place.add(&arrival(1), &report("empty", 1, Vec::new()));
+    let summary = &reader(&place).summary(None, 30, 9).unwrap()[0];
+    assert_eq!((summary.reports, summary.counts.messages), (1, 0));
+    assert_eq!(summary.reporters.of, 1);
+}
+
+#[test]
+fn sums_beyond_what_can_be_added_exactly_do_not_fail() {
+    let mut place = Place::new();
+    for n in 1..=9 {
+        let rows = vec![record(1, crate::limits::MAX_MESSAGES, Stated::Not)];
+        place.add(&arrival(n.into()), &report(&format!("r{n}"), n, rows));
+    }
+    let summary = &reader(&place).summary(None, 30, 9).unwrap()[0];
+    assert_eq!(summary.counts.messages, 9 << 53);
+}
+
+#[test]
+fn a_store_that_nobody_writes_can_be_read_and_knows_both_kinds_of_address() {
+    let mut place = Place::new();
+    let ip: IpAddr = "2001:db8::1".parse().unwrap();
+    let mut row = record(1, 3, Stated::Not);
+    row.source_ip = ip;
+    place.add(&arrival(1), &report("r", 1, vec![row]));
+    let Place { dir, store } = place;
+    drop(store);
+    let path = dir.path().join("reports.sqlite");
+    assert!(!dir.path().join("reports.sqlite-wal").exists());
+    let summary = Reader::open(&path).unwrap().summary(None, 30, 9).unwrap();
+    assert_eq!(summary[0].sources.rows[0].ip, ip);
+}
