@@ -1,29 +1,187 @@
-//! Aggregate reports.
+//! DMARC aggregate reports (RFC 7489 section 7.2, RFC 9990): one streaming pass over a document.
+//!
+//! quick-xml reads. What it refuses may be read once more by the repairing tokeniser, which makes
+//! the listed repairs and notes them; [`Reading`] says which of the two is meant, so that a second
+//! pass over the same document takes the same way. Memory does not grow with the records.
+//!
+//! A report is whole or it is [`Broken`]: the root's end was seen, and every record closed at its
+//! own depth. A single bad record is left out and counted as skipped.
 
 use std::io::Read;
 
-use super::{Broken, Head, Record, Report};
+use quick_xml::{Error, Reader, errors::SyntaxError, events::Event};
 
-/// Reads a whole document.
-pub fn read(
-    _input: impl Read,
-    _hints: &Hints<'_>,
-    _sink: &mut dyn FnMut(Record),
-) -> Result<Report, Broken> {
-    Err(Broken {
-        rejection: crate::terms::Rejection::WrongRoot,
-        offset: 0,
-    })
-}
-
-/// Reads no further than needed.
-pub fn head(_input: impl Read) -> Option<Head> {
-    None
-}
+use super::{Broken, Head, Record, Report, aggregate_xml::Assembler, repair, text::Text};
+use crate::{
+    limits::EXAMINE_INFLATED,
+    terms::{Kind, Rejection},
+};
 
 /// What surrounds a document and may stand in for a missing policy domain.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hints<'a> {
     /// File name of the part or zip member.
     pub file_name: Option<&'a str>,
+}
+
+/// How a document is taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// As XML.
+    Strict,
+    /// As what a careless reporter makes of it.
+    Repairing,
+}
+
+/// A whole report, and what a second pass over it needs to know.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// The report.
+    pub report: Report,
+    /// Its records, unless there are more than were asked for; then it is to be read again.
+    pub records: Option<Vec<Record>>,
+    /// How it was read.
+    pub reading: Reading,
+}
+
+/// Reads a whole document, by repair if it must be, and keeps its records if they are `keep` at
+/// most. `open` gives the document from its start, each time anew.
+pub fn read_whole<R: Read>(
+    open: impl Fn() -> R,
+    hints: &Hints<'_>,
+    keep: usize,
+) -> Result<Whole, Broken> {
+    let pass = |reading| -> Result<Whole, Broken> {
+        let mut records = Vec::new();
+        let report = read(open(), reading, hints, &mut |record| {
+            // One more than is kept tells that there were too many.
+            if records.len() <= keep {
+                records.push(record);
+            }
+        })?;
+        let records = (records.len() <= keep).then_some(records);
+        Ok(Whole {
+            report,
+            records,
+            reading,
+        })
+    };
+    match pass(Reading::Strict) {
+        Err(broken) if may_mend(broken.rejection) => pass(Reading::Repairing),
+        result => result,
+    }
+}
+
+/// Reads a whole document in one pass. Records go to `sink` as they close; they count only if
+/// the whole comes out `Ok`.
+pub fn read(
+    input: impl Read,
+    reading: Reading,
+    hints: &Hints<'_>,
+    sink: &mut dyn FnMut(Record),
+) -> Result<Report, Broken> {
+    let mut assembler = Assembler::new(sink);
+    let text = Text::new(input);
+    let (text, offset) = match reading {
+        Reading::Strict => strict(text, &mut assembler)?,
+        Reading::Repairing => repair::tokens(text, &mut assembler)?,
+    };
+    let (digest, notes) = text.finish();
+    assembler
+        .finish(digest, notes, hints)
+        .map_err(|rejection| Broken { rejection, offset })
+}
+
+/// Reads no further than until the policy domain is known or records begin, and at most
+/// [`EXAMINE_INFLATED`] bytes. `None` if there is no root of a report.
+pub fn head(input: impl Read) -> Option<Head> {
+    let mut start = Vec::new();
+    // What came before an error may tell enough.
+    let _ = input.take(EXAMINE_INFLATED).read_to_end(&mut start);
+    let mut found = None;
+    for reading in [Reading::Strict, Reading::Repairing] {
+        let mut ignored = |_| {};
+        let mut assembler = Assembler::for_head(&mut ignored);
+        let text = Text::new(&start[..]);
+        let ended = match reading {
+            Reading::Strict => strict(text, &mut assembler),
+            Reading::Repairing => repair::tokens(text, &mut assembler),
+        };
+        if assembler.is_open() {
+            found = Some(Head {
+                kind: Kind::Aggregate,
+                domain: assembler.domain(),
+                report_id: assembler.report_id(),
+            });
+        }
+        if !ended.is_err_and(|broken| may_mend(broken.rejection)) {
+            break;
+        }
+    }
+    found
+}
+
+/// Whether the repairing tokeniser may read what the strict one refused for this reason.
+fn may_mend(rejection: Rejection) -> bool {
+    matches!(
+        rejection,
+        Rejection::IllFormed | Rejection::Truncated | Rejection::TokenTooLong
+    )
+}
+
+/// Feeds the assembler from quick-xml until it is done or the input ends.
+fn strict<R: Read>(text: Text<R>, assembler: &mut Assembler<'_>) -> Result<(Text<R>, u64), Broken> {
+    let mut reader = Reader::from_reader(text);
+    let mut buffer = Vec::new();
+    while !assembler.is_done() {
+        buffer.clear();
+        reader.get_mut().next_token();
+        let event = reader.read_event_into(&mut buffer);
+        let taken = match event {
+            Ok(Event::Eof) => break,
+            Ok(event) => feed(&event, assembler),
+            Err(error) => Err(reason(&error)),
+        };
+        taken.map_err(|rejection| Broken {
+            rejection,
+            offset: reader.buffer_position(),
+        })?;
+    }
+    let offset = reader.buffer_position();
+    Ok((reader.into_inner(), offset))
+}
+
+fn feed(event: &Event<'_>, assembler: &mut Assembler<'_>) -> Result<(), Rejection> {
+    match event {
+        Event::Start(tag) => assembler.start(tag.name().as_ref()),
+        Event::Empty(tag) => {
+            assembler.start(tag.name().as_ref())?;
+            assembler.end()
+        }
+        Event::End(_) => assembler.end(),
+        Event::Text(text) => assembler.text(text),
+        Event::CData(text) => assembler.text(text),
+        Event::GeneralRef(entity) => assembler.entity(entity),
+        // Entities are what it is for, and no report needs them (RFC 9990 section 8).
+        Event::DocType(_) => Err(Rejection::Doctype),
+        Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::Eof => Ok(()),
+    }
+}
+
+fn reason(error: &Error) -> Rejection {
+    match error {
+        Error::Io(error) => Rejection::within(error).unwrap_or(Rejection::BadContainer),
+        Error::Syntax(SyntaxError::UnclosedDoctype) => Rejection::Doctype,
+        // These are found at the end of the input only.
+        Error::Syntax(
+            SyntaxError::UnclosedTag
+            | SyntaxError::UnclosedSingleQuotedAttributeValue
+            | SyntaxError::UnclosedDoubleQuotedAttributeValue
+            | SyntaxError::UnclosedComment
+            | SyntaxError::UnclosedCData
+            | SyntaxError::UnclosedPI
+            | SyntaxError::UnclosedXmlDecl,
+        ) => Rejection::Truncated,
+        _ => Rejection::IllFormed,
+    }
 }

@@ -5,11 +5,18 @@
 //! and will join as siblings of it.
 
 pub mod aggregate;
+mod aggregate_xml;
+mod fields;
+mod notes;
+mod repair;
+mod text;
+mod values;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, io::Read, net::IpAddr};
 
 use crate::{
     domain::Domain,
+    limits::EXAMINE_INFLATED,
     terms::{
         Aligned, Alignment, AuthResult, DiscoveryMethod, Disposition, Kind, Override, Policy,
         Rejection, SpfScope, YesNo,
@@ -194,7 +201,7 @@ pub struct Record {
 }
 
 /// One `reason`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Reason {
     /// `type`.
     pub kind: Stated<Override>,
@@ -289,4 +296,48 @@ pub struct Head {
     pub domain: Option<Domain>,
     /// `report_id`, bounded, once it was seen.
     pub report_id: Option<String>,
+}
+
+/// Tells what a document is from its first [`EXAMINE_INFLATED`] bytes, whatever its kind.
+pub fn recognise(input: impl Read) -> Option<Head> {
+    let mut start = Vec::new();
+    // What came before an error may tell enough.
+    let _ = input.take(EXAMINE_INFLATED).read_to_end(&mut start);
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start);
+    let text = text.trim_ascii_start();
+    let kind = match text.first()? {
+        b'{' if is_tls(text) => Kind::Tls,
+        b'{' => return None,
+        _ if is_failure(text) => Kind::Failure,
+        _ => return aggregate::head(&start[..]),
+    };
+    Some(Head {
+        kind,
+        domain: None,
+        report_id: None,
+    })
+}
+
+/// The members that RFC 8460 section 4.4 asks for; two of them are no accident.
+fn is_tls(json: &[u8]) -> bool {
+    [
+        &b"\"organization-name\""[..],
+        b"\"date-range\"",
+        b"\"report-id\"",
+        b"\"policies\"",
+    ]
+    .iter()
+    .filter(|name| json.windows(name.len()).any(|here| here == **name))
+    .count()
+        >= 2
+}
+
+/// The field that RFC 5965 section 3.1 asks for, before the first blank line.
+fn is_failure(text: &[u8]) -> bool {
+    text.split(|&byte| byte == b'\n')
+        .take_while(|line| !line.trim_ascii().is_empty())
+        .any(|line| {
+            line.get(..14)
+                .is_some_and(|name| name.eq_ignore_ascii_case(b"feedback-type:"))
+        })
 }

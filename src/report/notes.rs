@@ -1,0 +1,97 @@
+//! What a reader repaired or found odd: constant texts with numbers, never a stranger's words.
+
+use std::collections::BTreeMap;
+
+/// One kind of oddity. Repairs first: without them the document would not have been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Oddity {
+    LeadingText,
+    TrailingText,
+    StrayText,
+    ControlCharacters,
+    UndeclaredBytes,
+    UndecodableBytes,
+    RawMarkup,
+    UnknownEntity,
+    UnclosedSchema,
+    UnclosedLeaf,
+    Utf16,
+    DeclaredEncoding,
+    LongText,
+    Repeated,
+    BadAddress,
+    BadCount,
+    NullReport,
+    NoRecords,
+    SurplusEntries,
+    SurplusErrors,
+    EmptyDkim,
+    BadPct,
+    DomainFromFileName,
+    DomainFromRecords,
+    LongRange,
+}
+
+impl Oddity {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::LeadingText => "text before the root was skipped",
+            Self::TrailingText => "text after the root was skipped",
+            Self::StrayText => "text between elements was skipped",
+            Self::ControlCharacters => "control characters were dropped",
+            Self::UndeclaredBytes => "bytes that are no UTF-8 were read as windows-1252",
+            Self::UndecodableBytes => "bytes outside the declared encoding were replaced",
+            Self::RawMarkup => "a raw < or & in a text was taken literally",
+            Self::UnknownEntity => "an undefined entity was taken literally",
+            Self::UnclosedSchema => "an unclosed schema element around the root was skipped",
+            Self::UnclosedLeaf => "an unclosed element of the metadata was closed",
+            Self::Utf16 => "read as UTF-16",
+            Self::DeclaredEncoding => "read in the declared encoding, not UTF-8",
+            Self::LongText => "a text was cut at the bound",
+            Self::Repeated => "an element came twice and the first was taken",
+            Self::BadAddress => "records without a usable source_ip were left out",
+            Self::BadCount => "records without a usable count were left out",
+            Self::NullReport => "a null report: no messages were seen",
+            Self::NoRecords => "no records",
+            Self::SurplusEntries => "entries of a record beyond the bound were left out",
+            Self::SurplusErrors => "error elements beyond the bound were left out",
+            Self::EmptyDkim => "DKIM entries without domain and selector were left out",
+            Self::BadPct => "pct is not a number from 0 to 100",
+            Self::DomainFromFileName => "no policy domain: taken from the file name",
+            Self::DomainFromRecords => "no policy domain: taken from header_from",
+            Self::LongRange => "days covered by one report",
+        }
+    }
+}
+
+/// Oddities with how often each was met.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Notes(BTreeMap<Oddity, u64>);
+
+impl Notes {
+    pub(super) fn add(&mut self, oddity: Oddity) {
+        self.add_many(oddity, 1);
+    }
+
+    pub(super) fn add_many(&mut self, oddity: Oddity, times: u64) {
+        if times > 0 {
+            *self.0.entry(oddity).or_default() += times;
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        for (oddity, times) in other.0 {
+            self.add_many(oddity, times);
+        }
+    }
+
+    pub(super) fn into_texts(self) -> Vec<String> {
+        self.0
+            .into_iter()
+            .map(|(oddity, times)| match times {
+                1 => oddity.text().to_owned(),
+                _ => format!("{} ({times})", oddity.text()),
+            })
+            .collect()
+    }
+}
