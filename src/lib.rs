@@ -41,9 +41,13 @@
 //! `main -> cli -> serve -> {intake, pipeline, drift, web} -> {spool, store, archive} ->
 //! telemetry -> config -> {unpack, report, dns} -> domain -> terms -> limits`.
 
+pub mod cli;
 pub mod config;
+pub mod dns;
 pub mod domain;
+pub mod drift;
 pub mod limits;
 pub mod report;
+pub mod store;
 pub mod terms;
 pub mod unpack;

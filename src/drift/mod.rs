@@ -1,0 +1,1 @@
+//! The watch over what is published.
