@@ -29,6 +29,20 @@ impl ReportUri {
         (plain && addressed).then_some(uri)
     }
 
+    /// The URI of an address: what has a meaning in a URI or a record is percent-encoded.
+    pub fn mailto(address: &str) -> Option<Self> {
+        let encoded = |byte: u8| match byte {
+            b'@' | b'.' | b'-' | b'_' | b'+' => char::from(byte).to_string(),
+            _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        };
+        let text = format!(
+            "mailto:{}",
+            address.bytes().map(encoded).collect::<String>()
+        );
+        Self::parse(text.as_bytes())
+    }
+
     /// The URI without a size limit.
     pub fn bare(&self) -> &str {
         &self.text[..self.bare]
@@ -140,6 +154,19 @@ mod tests {
             let uri = ReportUri::parse(text.as_bytes()).expect(text);
             assert_eq!(uri.mailbox().as_deref(), Some(address), "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_becomes_a_uri_and_comes_back() {
+        for address in [
+            "rua@example.net",
+            "a!b,c;d%e@example.net",
+            "r{x}+y@example.net",
+        ] {
+            let uri = ReportUri::mailto(address).expect(address);
+            assert_eq!(uri.mailbox().as_deref(), Some(address), "{uri}");
+        }
+        assert_eq!(ReportUri::mailto("no address"), None);
     }
 
     #[test]

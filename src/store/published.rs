@@ -373,7 +373,7 @@ fn name(row: &Row<'_>, at: usize) -> rusqlite::Result<Domain> {
 
 fn to_json(texts: &[Vec<u8>]) -> String {
     let latin1 = |text: &Vec<u8>| text.iter().map(|&b| char::from(b)).collect::<String>();
-    serde_json::Value::from_iter(texts.iter().map(latin1)).to_string()
+    serde_json::Value::Array(texts.iter().map(|text| latin1(text).into()).collect()).to_string()
 }
 
 fn from_json(json: &str) -> Vec<Vec<u8>> {

@@ -9,7 +9,7 @@ use crate::{
     report::{PolicyPublished, Reported, Stated},
 };
 
-/// See [`super::Reader::reported`]. The index on (domain, range_begin) serves it: a report about a
+/// See [`super::Reader::reported`]. The index on `(domain, range_begin)` serves it: a report about a
 /// configured domain is counted under that very domain.
 pub(super) fn reported(
     connection: &Connection,
