@@ -51,10 +51,17 @@ pub struct Lock(#[expect(dead_code, reason = "held, not read")] File);
 ///
 /// Must come before any thread and any file.
 pub fn enter(path: &Path) -> Result<(), DataDirError> {
-    let wrong = |source| DataDirError::Io { path: path.to_owned(), source };
+    let wrong = |source| DataDirError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let root = Uid::effective().is_root();
     if !path.exists() {
-        fs::DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(wrong)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(path)
+            .map_err(wrong)?;
         if root && let Ok(Some(user)) = User::from_name(USER) {
             let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
             std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(wrong)?;
@@ -62,8 +69,12 @@ pub fn enter(path: &Path) -> Result<(), DataDirError> {
     }
     let meta = fs::metadata(path).map_err(wrong)?;
     if root && meta.uid() != 0 {
-        become_user(Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid()))
-            .map_err(|source| DataDirError::Owner { path: path.to_owned(), source })?;
+        become_user(Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid())).map_err(|source| {
+            DataDirError::Owner {
+                path: path.to_owned(),
+                source,
+            }
+        })?;
     }
     Ok(())
 }
@@ -89,7 +100,10 @@ fn become_user(uid: Uid, gid: Gid) -> Result<(), nix::Error> {
 /// Takes the lock; `None` when another process has it.
 pub fn try_lock(path: &Path) -> Result<Option<Lock>, DataDirError> {
     let file = path.join("lock");
-    let wrong = |source| DataDirError::Io { path: file.clone(), source };
+    let wrong = |source| DataDirError::Io {
+        path: file.clone(),
+        source,
+    };
     let lock = File::options()
         .write(true)
         .create(true)

@@ -119,6 +119,26 @@ pub const DNS_CONCURRENCY: usize = 16;
 pub const MAX_TXT: usize = 50;
 /// Bytes of one TXT record.
 pub const MAX_TXT_LEN: usize = 8 * KIB;
+/// Destinations and problems kept of one DMARC record; RFC 9989 section 4.7 expects two.
+pub const MAX_RECORD_ITEMS: usize = 50;
+/// One lookup, retries and aliases included, takes at most this many times `dns.timeout_secs`.
+pub const DNS_PATIENCE: u32 = 4;
+/// Pause between the first lookups of two domains after a start.
+pub const DNS_START_STEP: Duration = Duration::from_millis(50);
+/// A lookup that came to nothing is repeated after this, or `dns.interval_secs` if that is less.
+pub const DNS_RETRY: Duration = Duration::from_mins(5);
+/// How long after a change resolvers may still hand out the old record: two days, the longest
+/// TTL in common use.
+pub const PROPAGATION: Duration = Duration::from_hours(48);
+/// How long after the end of its range a reporter may still look a record up.
+pub const REPORT_LATENESS: Duration = Duration::from_hours(24);
+/// Reports whose range ended within this are compared with what was published.
+pub const COMPARED_REPORTS_AGE: Duration = Duration::from_hours(72);
+/// Reports of one domain compared at once, the newest; forged ones must not cost more.
+pub const COMPARED_REPORTS: usize = 1_000;
+/// Answers and closed findings kept of one domain, the newest: a zone that answers at random
+/// must not fill the store.
+pub const MAX_HISTORY: usize = 1_000;
 /// Open findings of one domain, so that forged reports cannot flood it.
 pub const MAX_FINDINGS: usize = 50;
 /// Domains that metrics name (`metrics.max_domains`); the rest is `other`.

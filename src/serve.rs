@@ -54,12 +54,21 @@ pub async fn run(path: &Path, config: Config) -> anyhow::Result<()> {
 
     let (new_config, config) = watch::channel(Arc::new(config));
     let (stop, _) = watch::channel(false);
-    let intake = Intake::new(config.clone(), spool.clone(), Arc::clone(&telemetry.instruments));
+    let intake = Intake::new(
+        config.clone(),
+        spool.clone(),
+        Arc::clone(&telemetry.instruments),
+    );
     let pulse = Arc::new(Pulse::default());
     let mut tasks = JoinSet::new();
     open_doors(&mut tasks, &intake, &pulse, &stop).await?;
     open_web(&mut tasks, &telemetry, &spool, &config.borrow(), &stop).await?;
-    tasks.spawn(back_rooms(spool.clone(), rooms(&telemetry), config.clone(), stopped(&stop)));
+    tasks.spawn(back_rooms(
+        spool.clone(),
+        rooms(&telemetry),
+        config.clone(),
+        stopped(&stop),
+    ));
     tasks.spawn(watchdog(Arc::clone(spool.state()), pulse, stopped(&stop)));
 
     notify(&[NotifyState::Ready]);
@@ -76,7 +85,10 @@ pub async fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let ended = attend(path, &new_config, &spool, &telemetry, &mut tasks).await;
     notify(&[NotifyState::Stopping]);
     intake.closing.close();
-    if tokio::time::timeout(limits::DRAIN, intake.closing.empty()).await.is_err() {
+    if tokio::time::timeout(limits::DRAIN, intake.closing.empty())
+        .await
+        .is_err()
+    {
         tracing::warn!("transactions are still open; their mail will come again");
     }
     stop.send_replace(true);
@@ -86,7 +98,10 @@ pub async fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         tasks.abort_all();
     }
     drop((intake, spool));
-    if tokio::time::timeout(END, tokio::task::spawn_blocking(|| writer.join())).await.is_err() {
+    if tokio::time::timeout(END, tokio::task::spawn_blocking(|| writer.join()))
+        .await
+        .is_err()
+    {
         tracing::warn!("the spool's writer did not end in time");
     }
     telemetry.flush().await;
@@ -156,7 +171,11 @@ async fn open_web(
     tracing::info!(%address, "serving /metrics and /health");
     let state = Arc::clone(spool.state());
     let healthy = move || {
-        if state.is_failing() { Err("the spool cannot be written") } else { Ok(()) }
+        if state.is_failing() {
+            Err("the spool cannot be written")
+        } else {
+            Ok(())
+        }
     };
     let page = telemetry.renderer();
     let stop = stopped(stop);
@@ -168,7 +187,12 @@ async fn open_web(
 fn rooms(telemetry: &Telemetry) -> impl FnOnce(Arc<Mutex<Store>>, Archive) -> Rooms + use<> {
     let instruments = Arc::clone(&telemetry.instruments);
     let labels = Arc::clone(&telemetry.labels);
-    move |store, archive| Rooms { store, archive, instruments, labels }
+    move |store, archive| Rooms {
+        store,
+        archive,
+        instruments,
+        labels,
+    }
 }
 
 /// Opens the report store, however long that takes and however often it fails, then works and
@@ -185,13 +209,19 @@ async fn back_rooms(
     let (store, archive) = loop {
         let dir = dir.clone();
         let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-            Ok((Store::open(&dir.join(store::FILE))?, Archive::open(&dir.join("archive"))?))
+            Ok((
+                Store::open(&dir.join(store::FILE))?,
+                Archive::open(&dir.join("archive"))?,
+            ))
         });
         let error = match opened.await? {
             Ok(opened) => break opened,
             Err(error) => error,
         };
-        tracing::error!(error = format!("{error:#}"), "cannot open the report store; reports wait in the spool");
+        tracing::error!(
+            error = format!("{error:#}"),
+            "cannot open the report store; reports wait in the spool"
+        );
         tokio::select! {
             _ = &mut stop => return Ok(()),
             () = tokio::time::sleep(pause) => {}
@@ -242,7 +272,10 @@ fn reload(path: &Path, config: &watch::Sender<Arc<Config>>, spool: &Spool, telem
         ("data_dir", old.data_dir == new.data_dir),
         ("node", old.node == new.node),
         ("listen", old.listen == new.listen),
-        ("milter.max_connections", old.milter.max_connections == new.milter.max_connections),
+        (
+            "milter.max_connections",
+            old.milter.max_connections == new.milter.max_connections,
+        ),
         ("log", old.log == new.log),
         ("metrics", old.metrics == new.metrics),
     ] {
@@ -259,7 +292,9 @@ fn reload(path: &Path, config: &watch::Sender<Arc<Config>>, spool: &Spool, telem
         ..new
     };
     spool.state().set_limits(new.limits);
-    telemetry.labels.replace(new.domains.iter().map(|entry| &entry.name));
+    telemetry
+        .labels
+        .replace(new.domains.iter().map(|entry| &entry.name));
     tracing::info!(domains = new.domains.len(), "configuration reloaded");
     config.send_replace(Arc::new(new));
 }

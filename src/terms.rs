@@ -83,14 +83,6 @@ words! {
         Import = "import",
     }
 
-    /// Where an entry of the spool is.
-    EntryState {
-        /// Waits for the pipeline.
-        New = "new",
-        /// Cannot be used by this version; kept.
-        Parked = "parked",
-    }
-
     /// What a document is, by its content.
     Kind {
         /// A DMARC aggregate report (RFC 7489 section 7.2, RFC 9990).
@@ -344,6 +336,69 @@ words! {
         NxDomain = "nxdomain",
         /// SERVFAIL, REFUSED, a timeout: nothing is known, and nothing is concluded.
         Unknown = "unknown",
+    }
+
+    /// Why a DNS lookup came to nothing that is known.
+    DnsTrouble {
+        /// No answer in time.
+        Timeout = "timeout",
+        /// The server could not answer.
+        ServFail = "servfail",
+        /// The server would not answer.
+        Refused = "refused",
+        /// An answer that is no answer to the question: a referral, a loop of aliases, another
+        /// response code.
+        Unclear = "unclear",
+        /// The server could not be reached.
+        Network = "network",
+    }
+
+    /// A tag of a DMARC record (RFC 9989 section 4.7; the last three RFC 7489 section 6.3).
+    RecordTag {
+        /// Policy of the domain.
+        P = "p",
+        /// Policy of existing subdomains.
+        Sp = "sp",
+        /// Policy of subdomains that do not exist.
+        Np = "np",
+        /// DKIM alignment.
+        Adkim = "adkim",
+        /// SPF alignment.
+        Aspf = "aspf",
+        /// Where aggregate reports go.
+        Rua = "rua",
+        /// Where failure reports go.
+        Ruf = "ruf",
+        /// When failure reports are wanted.
+        Fo = "fo",
+        /// Test mode.
+        T = "t",
+        /// Public suffix or organizational domain.
+        Psd = "psd",
+        /// Share of messages (historic).
+        Pct = "pct",
+        /// Format of failure reports (historic).
+        Rf = "rf",
+        /// Interval of aggregate reports (historic).
+        Ri = "ri",
+    }
+
+    /// `psd` (RFC 9989 section 4.7).
+    Psd {
+        /// A public suffix domain.
+        Yes = "y",
+        /// An organizational domain.
+        No = "n",
+        /// Not said.
+        Unknown = "u",
+    }
+
+    /// Who opens and closes a finding; each closes only its own.
+    FindingSource {
+        /// The watch over published records.
+        Dns = "dns",
+        /// The comparison of reports with what was published.
+        Reports = "reports",
     }
 }
 

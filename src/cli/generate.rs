@@ -54,9 +54,15 @@ fn man(dir: &std::path::Path) -> anyhow::Result<()> {
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     writeln!(page, ".SH COMMANDS")?;
-    for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+    for command in command
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+    {
         writeln!(page, ".SS {}", command.get_name())?;
-        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        let about = command
+            .get_about()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         writeln!(page, "{about}.")?;
         for argument in command.get_arguments().filter(|a| !a.is_global_set()) {
             let name = match (argument.get_long(), argument.get_value_names()) {
@@ -68,7 +74,10 @@ fn man(dir: &std::path::Path) -> anyhow::Result<()> {
             if name == "--help" {
                 continue;
             }
-            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            let help = argument
+                .get_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             writeln!(page, ".TP\n\\fB{}\\fR\n{help}", name.replace('-', "\\-"))?;
         }
     }

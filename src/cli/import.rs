@@ -97,7 +97,11 @@ pub fn run(args: &Args, config: &std::path::Path) -> anyhow::Result<ExitCode> {
         print(&mut out, &totals)?;
     }
     let fine = totals.foreign == 0 && totals.parked == 0 && totals.unreadable == 0;
-    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if fine {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn import(args: &Args, config: Arc<Config>) -> anyhow::Result<Totals> {
@@ -167,7 +171,11 @@ async fn take_in(
 }
 
 /// What is put into the spool of one item, if anything; the rest is told and counted here.
-async fn judge(item: Item, config: &Arc<Config>, totals: &mut Totals) -> Option<(String, NewEntry)> {
+async fn judge(
+    item: Item,
+    config: &Arc<Config>,
+    totals: &mut Totals,
+) -> Option<(String, NewEntry)> {
     totals.mails += 1;
     let name = item.name;
     let raw = match item.raw {
@@ -187,13 +195,19 @@ async fn judge(item: Item, config: &Arc<Config>, totals: &mut Totals) -> Option<
         Opinion::Foreign => {
             let domain = examined.head.and_then(|head| head.domain);
             let domain = domain.map_or_else(String::new, |domain| format!(" {domain}"));
-            eprintln!("{}: {}{domain}", escape::text(&name, NAME), Rejection::ForeignDomain);
+            eprintln!(
+                "{}: {}{domain}",
+                escape::text(&name, NAME),
+                Rejection::ForeignDomain
+            );
             totals.foreign += 1;
             return None;
         }
         Opinion::Ours | Opinion::CannotTell => {}
     }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     let entry = NewEntry {
         envelope: Envelope {
             door: Door::Import,
@@ -233,7 +247,10 @@ fn outcomes(
             Outcome::Revision => totals.revisions += 1,
             Outcome::Parked => {
                 let reason = arrival.rejection.map_or("", Rejection::as_str);
-                let name = ids.binary_search(&arrival.spool_id).ok().and_then(|at| names.get(at));
+                let name = ids
+                    .binary_search(&arrival.spool_id)
+                    .ok()
+                    .and_then(|at| names.get(at));
                 let name = name.map_or_else(String::new, |name| escape::text(name, NAME));
                 eprintln!("{name}: part {}: {reason}", arrival.part);
                 if arrival.rejection == Some(Rejection::ForeignDomain) {
@@ -264,7 +281,11 @@ struct AtWork {
 
 impl Hand {
     fn new(config: Arc<Config>, spool: Spool) -> Self {
-        Self { config, spool, at_work: None }
+        Self {
+            config,
+            spool,
+            at_work: None,
+        }
     }
 
     /// Starts the worker if no daemon has the lock, and we do not yet.
@@ -292,7 +313,12 @@ impl Hand {
             })
             .await;
         });
-        self.at_work = Some(AtWork { worker, stop, _config: config, _lock: lock });
+        self.at_work = Some(AtWork {
+            worker,
+            stop,
+            _config: config,
+            _lock: lock,
+        });
         Ok(())
     }
 

@@ -150,6 +150,11 @@ impl DomainList {
         domain.ancestors().find_map(|name| self.domains.get(name))
     }
 
+    /// The entry of exactly this domain.
+    pub fn get(&self, domain: &Domain) -> Option<&DomainEntry> {
+        self.domains.get(domain)
+    }
+
     /// Every configured domain, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &DomainEntry> {
         self.domains.values()

@@ -39,26 +39,36 @@ pub struct Examined {
 impl Examined {
     /// Of a message that was not looked at.
     pub fn unread() -> Self {
-        Self { opinion: Opinion::CannotTell, head: None }
+        Self {
+            opinion: Opinion::CannotTell,
+            head: None,
+        }
     }
 }
 
 /// Looks at the heads of the documents in `raw`.
 pub fn examine(raw: &[u8], domains: &DomainList) -> Examined {
-    let bounds = Bounds { inflated: limits::EXAMINE_INFLATED, ..Bounds::default() };
+    let bounds = Bounds {
+        inflated: limits::EXAMINE_INFLATED,
+        ..Bounds::default()
+    };
     let found = unpack::documents(raw, &bounds);
     if found.documents.is_empty() {
-        let opinion =
-            if found.rejected.is_empty() { Opinion::NotAReport } else { Opinion::CannotTell };
-        return Examined { opinion, head: None };
+        let opinion = if found.rejected.is_empty() {
+            Opinion::NotAReport
+        } else {
+            Opinion::CannotTell
+        };
+        return Examined {
+            opinion,
+            head: None,
+        };
     }
-    let mut heads: Vec<Option<Head>> = found
-        .documents
-        .iter()
-        .map(head)
-        .collect();
+    let mut heads: Vec<Option<Head>> = found.documents.iter().map(head).collect();
     let is_ours = |head: &Option<Head>| {
-        head.as_ref().and_then(|head| head.domain.as_ref()).map(|d| domains.covering(d).is_some())
+        head.as_ref()
+            .and_then(|head| head.domain.as_ref())
+            .map(|d| domains.covering(d).is_some())
     };
     let opinions: Vec<Option<bool>> = heads.iter().map(is_ours).collect();
     let opinion = if opinions.contains(&Some(true)) {
@@ -69,11 +79,20 @@ pub fn examine(raw: &[u8], domains: &DomainList) -> Examined {
         Opinion::CannotTell
     };
     let told = opinions.iter().position(Option::is_some).unwrap_or(0);
-    Examined { opinion, head: heads.swap_remove(told) }
+    Examined {
+        opinion,
+        head: heads.swap_remove(told),
+    }
 }
 
 fn head(document: &Document) -> Option<Head> {
-    let of_kind = |kind| Some(Head { kind, domain: None, report_id: None });
+    let of_kind = |kind| {
+        Some(Head {
+            kind,
+            domain: None,
+            report_id: None,
+        })
+    };
     match document.shape {
         Shape::Xml => aggregate::head(document.open().take(limits::EXAMINE_INFLATED)),
         Shape::Json => of_kind(Kind::Tls),

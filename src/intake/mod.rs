@@ -51,7 +51,13 @@ impl Intake {
         instruments: Arc<Instruments>,
     ) -> Self {
         let in_flight = Arc::new(Semaphore::new(limits::IN_FLIGHT / 1_024));
-        Self { config, spool, instruments, in_flight, closing: Arc::default() }
+        Self {
+            config,
+            spool,
+            instruments,
+            in_flight,
+            closing: Arc::default(),
+        }
     }
 
     /// Whether a message for us may come in now: there is room, and we stay.
@@ -132,7 +138,13 @@ impl Account<'_> {
     fn give(&self, instruments: &Instruments) {
         let envelope = self.envelope;
         let bytes = self.bytes as u64;
-        instruments.mail(envelope.door, &envelope.listener, self.verdict, self.reason, bytes);
+        instruments.mail(
+            envelope.door,
+            &envelope.listener,
+            self.verdict,
+            self.reason,
+            bytes,
+        );
         let head = |part: fn(&Head) -> Option<String>| self.head.and_then(part);
         tracing::info!(
             queue_id = %envelope.queue_id.escape_default(),

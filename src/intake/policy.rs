@@ -69,7 +69,11 @@ pub struct Message {
 /// Judges a message at its end.
 pub fn at_eom(message: Message, unrecognised: Unrecognised) -> AtEom {
     let refuse_or_park = |reason| {
-        if message.may_refuse { AtEom::Refuse(reason) } else { AtEom::Park(reason) }
+        if message.may_refuse {
+            AtEom::Refuse(reason)
+        } else {
+            AtEom::Park(reason)
+        }
     };
     if message.oversized {
         return refuse_or_park(Rejection::TooLarge);
@@ -92,11 +96,23 @@ mod tests {
 
     #[test]
     fn a_message_with_other_recipients_is_never_refused() {
-        for opinion in [Opinion::Ours, Opinion::Foreign, Opinion::CannotTell, Opinion::NotAReport] {
+        for opinion in [
+            Opinion::Ours,
+            Opinion::Foreign,
+            Opinion::CannotTell,
+            Opinion::NotAReport,
+        ] {
             for oversized in [false, true] {
-                let message = Message { opinion, oversized, may_refuse: false };
+                let message = Message {
+                    opinion,
+                    oversized,
+                    may_refuse: false,
+                };
                 let verdict = at_eom(message, Unrecognised::Reject);
-                assert!(!matches!(verdict, AtEom::Refuse(_)), "{message:?} {verdict:?}");
+                assert!(
+                    !matches!(verdict, AtEom::Refuse(_)),
+                    "{message:?} {verdict:?}"
+                );
             }
         }
     }
@@ -104,19 +120,42 @@ mod tests {
     #[test]
     fn alone_each_fault_has_its_refusal() {
         let alone = |opinion, oversized| {
-            at_eom(Message { opinion, oversized, may_refuse: true }, Unrecognised::Reject)
+            at_eom(
+                Message {
+                    opinion,
+                    oversized,
+                    may_refuse: true,
+                },
+                Unrecognised::Reject,
+            )
         };
         assert_eq!(alone(Opinion::Ours, false), AtEom::Spool);
         assert_eq!(alone(Opinion::CannotTell, false), AtEom::Spool);
-        assert_eq!(alone(Opinion::Ours, true), AtEom::Refuse(Rejection::TooLarge));
-        assert_eq!(alone(Opinion::Foreign, false), AtEom::Refuse(Rejection::ForeignDomain));
-        assert_eq!(alone(Opinion::NotAReport, false), AtEom::Refuse(Rejection::NotAReport));
+        assert_eq!(
+            alone(Opinion::Ours, true),
+            AtEom::Refuse(Rejection::TooLarge)
+        );
+        assert_eq!(
+            alone(Opinion::Foreign, false),
+            AtEom::Refuse(Rejection::ForeignDomain)
+        );
+        assert_eq!(
+            alone(Opinion::NotAReport, false),
+            AtEom::Refuse(Rejection::NotAReport)
+        );
     }
 
     #[test]
     fn unrecognised_mail_goes_where_the_operator_says() {
-        let message = Message { opinion: Opinion::NotAReport, oversized: false, may_refuse: true };
-        assert_eq!(at_eom(message, Unrecognised::Park), AtEom::Park(Rejection::NotAReport));
+        let message = Message {
+            opinion: Opinion::NotAReport,
+            oversized: false,
+            may_refuse: true,
+        };
+        assert_eq!(
+            at_eom(message, Unrecognised::Park),
+            AtEom::Park(Rejection::NotAReport)
+        );
         assert_eq!(at_eom(message, Unrecognised::Deliver), AtEom::LeaveAlone);
     }
 }

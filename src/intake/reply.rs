@@ -16,26 +16,39 @@ pub struct Reply {
 }
 
 const fn reply(code: &'static str, enhanced: &'static str, text: &'static str) -> Reply {
-    Reply { code, enhanced, text }
+    Reply {
+        code,
+        enhanced,
+        text,
+    }
 }
 
 /// No such address at a host of ours.
 pub const UNKNOWN: Reply = reply("550", "5.1.1", "No reports are received at this address");
 /// Not now.
-pub const LATER: Reply =
-    reply("451", "4.3.1", "Reports cannot be taken right now, please try again later");
+pub const LATER: Reply = reply(
+    "451",
+    "4.3.1",
+    "Reports cannot be taken right now, please try again later",
+);
 /// Too many recipients of ours in one message.
 pub const TOO_MANY: Reply = reply("452", "4.5.3", "Too many report recipients in one message");
 /// Too large.
 pub const TOO_LARGE: Reply = reply("552", "5.3.4", "Report exceeds the size limit");
 /// About somebody else's domain.
-pub const FOREIGN: Reply =
-    reply("550", "5.7.1", "This report is about a domain that is not handled here");
+pub const FOREIGN: Reply = reply(
+    "550",
+    "5.7.1",
+    "This report is about a domain that is not handled here",
+);
 /// No report at all.
 pub const NOT_A_REPORT: Reply = reply("550", "5.7.1", "This address receives DMARC reports only");
 /// It could not be made durable.
-pub const NOT_STORED: Reply =
-    reply("451", "4.3.0", "Report could not be stored, please try again later");
+pub const NOT_STORED: Reply = reply(
+    "451",
+    "4.3.0",
+    "Report could not be stored, please try again later",
+);
 
 impl Reply {
     /// The reply to a mail or a recipient that is turned away for `reason`.
@@ -63,8 +76,17 @@ mod tests {
     fn every_reply_is_one_that_every_mta_passes_on() {
         for &reason in Rejection::ALL {
             let reply = Reply::to(reason);
-            assert_eq!(reply.code.as_bytes()[0], reply.enhanced.as_bytes()[0], "{reply:?}");
-            assert!(reply.text.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'%'));
+            assert_eq!(
+                reply.code.as_bytes()[0],
+                reply.enhanced.as_bytes()[0],
+                "{reply:?}"
+            );
+            assert!(
+                reply
+                    .text
+                    .bytes()
+                    .all(|b| (b' '..=b'~').contains(&b) && b != b'%')
+            );
             assert!(reply.text.len() < 500);
         }
     }

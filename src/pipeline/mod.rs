@@ -58,8 +58,10 @@ pub fn work(
 ) -> Result<Settled, WorkError> {
     let started = Instant::now();
     let mut rows_left = crate::limits::KEPT_RECORDS;
-    let parts: Vec<Parts<'_>> =
-        entries.iter().map(|entry| read::read(entry, config, &mut rows_left)).collect();
+    let parts: Vec<Parts<'_>> = entries
+        .iter()
+        .map(|entry| read::read(entry, config, &mut rows_left))
+        .collect();
     rooms.instruments.stage(Stage::Parse, started.elapsed());
 
     let mut store = rooms.store.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,7 +82,9 @@ pub fn work(
         Ok(settled)
     })?;
     drop(store);
-    rooms.instruments.stage(Stage::StoreCommit, started.elapsed());
+    rooms
+        .instruments
+        .stage(Stage::StoreCommit, started.elapsed());
     for count in counts {
         count.give(rooms);
     }
@@ -183,7 +187,10 @@ fn store_entry(
     for found in &parts.found {
         match found {
             Found::Whole(whole) => {
-                let arrival = Arrival { part: whole.part.clone(), ..arrival.clone() };
+                let arrival = Arrival {
+                    part: whole.part.clone(),
+                    ..arrival.clone()
+                };
                 let recorded = batch.add(&arrival, &whole.covering, &whole.report, |sink| {
                     parts.records(whole, sink)
                 })?;
@@ -191,8 +198,15 @@ fn store_entry(
                     counts.push(Count::report(whole, recorded.outcome));
                 }
             }
-            Found::Rejected { part, reason, offset } => {
-                let arrival = Arrival { part: part.clone(), ..arrival.clone() };
+            Found::Rejected {
+                part,
+                reason,
+                offset,
+            } => {
+                let arrival = Arrival {
+                    part: part.clone(),
+                    ..arrival.clone()
+                };
                 if !batch.parked(&arrival, *reason, *offset)?.redone {
                     counts.push(Count::Parked(*reason));
                 }
@@ -205,22 +219,40 @@ fn store_entry(
 
 /// What is counted once the commit has returned.
 enum Count {
-    Report { kind: Kind, outcome: Outcome, domain: Domain, totals: Totals },
+    Report {
+        kind: Kind,
+        outcome: Outcome,
+        domain: Domain,
+        totals: Totals,
+    },
     Parked(Rejection),
 }
 
 impl Count {
     fn report(whole: &Whole, outcome: Outcome) -> Self {
         // Duplicates and revisions are reports that came, and no messages.
-        let totals =
-            if outcome == Outcome::Stored { whole.report.totals.clone() } else { Totals::new() };
-        Self::Report { kind: whole.kind(), outcome, domain: whole.covering.clone(), totals }
+        let totals = if outcome == Outcome::Stored {
+            whole.report.totals.clone()
+        } else {
+            Totals::new()
+        };
+        Self::Report {
+            kind: whole.kind(),
+            outcome,
+            domain: whole.covering.clone(),
+            totals,
+        }
     }
 
     fn give(self, rooms: &Rooms) {
         match self {
             Self::Parked(reason) => rooms.instruments.rejected(reason),
-            Self::Report { kind, outcome, domain, totals } => {
+            Self::Report {
+                kind,
+                outcome,
+                domain,
+                totals,
+            } => {
                 let domain = rooms.labels.label(&domain);
                 rooms.instruments.report(kind, outcome, &domain);
                 rooms.instruments.messages(&domain, &totals);

@@ -5,7 +5,10 @@ use std::panic::AssertUnwindSafe;
 use crate::{
     config::Config,
     domain::Domain,
-    report::{self, Record, Report, aggregate::Hints},
+    report::{
+        Broken, Record, Report,
+        aggregate::{self, Hints, Reading},
+    },
     spool::Entry,
     terms::{Kind, Rejection},
     unpack::{self, Bounds, Document, Shape},
@@ -23,7 +26,11 @@ pub enum Found {
     /// A report that was read to its end.
     Whole(Box<Whole>),
     /// Something that cannot be used.
-    Rejected { part: String, reason: Rejection, offset: Option<u64> },
+    Rejected {
+        part: String,
+        reason: Rejection,
+        offset: Option<u64>,
+    },
 }
 
 /// A whole report about a domain of ours.
@@ -35,7 +42,9 @@ pub struct Whole {
     /// The configured domain it belongs to.
     pub covering: Domain,
     /// Its records, if they are few; else the document is read again.
-    rows: Option<Vec<Record>>,
+    records: Option<Vec<Record>>,
+    /// How it was read, and is to be read again.
+    reading: Reading,
 }
 
 /// Reads an entry. Keeps records in memory while `rows_left`, which the batch shares, lasts.
@@ -63,13 +72,25 @@ fn read_parts<'a>(entry: &'a Entry, config: &Config, rows_left: &mut usize) -> P
         unpacked
             .rejected
             .into_iter()
-            .map(|(part, reason)| Found::Rejected { part, reason, offset: None }),
+            .map(|(part, reason)| Found::Rejected {
+                part,
+                reason,
+                offset: None,
+            }),
     );
     if found.is_empty() {
         let reason = Rejection::NotAReport;
-        found.push(Found::Rejected { part: String::new(), reason, offset: None });
+        found.push(Found::Rejected {
+            part: String::new(),
+            reason,
+            offset: None,
+        });
     }
-    Parts { entry, found, documents: unpacked.documents }
+    Parts {
+        entry,
+        found,
+        documents: unpacked.documents,
+    }
 }
 
 fn read_document(
@@ -79,48 +100,60 @@ fn read_document(
     rows_left: &mut usize,
 ) -> Found {
     let part = document.part.clone();
-    let reject = |part, reason, offset| Found::Rejected { part, reason, offset };
+    let reject = |part, reason, offset| Found::Rejected {
+        part,
+        reason,
+        offset,
+    };
     if document.shape != Shape::Xml {
         return reject(part, Rejection::UnsupportedKind, None);
     }
-    let hints = Hints { file_name: document.file_name.as_deref() };
-    let mut rows = Some(Vec::new());
-    let mut keep = |record| {
-        if let Some(kept) = &mut rows {
-            if kept.len() < *rows_left {
-                kept.push(record);
-            } else {
-                rows = None;
-            }
-        }
-    };
-    match report::aggregate::read(|| document.open(), &hints, &mut keep) {
+    match aggregate::read_whole(|| document.open(), &hints(document), *rows_left) {
         Err(broken) => reject(part, broken.rejection, Some(broken.offset)),
-        Ok(report) => match config.domains.covering(&report.policy.domain) {
+        Ok(whole) => match config.domains.covering(&whole.report.policy.domain) {
             None => reject(part, Rejection::ForeignDomain, None),
             Some(entry) => {
-                *rows_left -= rows.as_ref().map_or(0, Vec::len);
+                *rows_left -= whole.records.as_ref().map_or(0, Vec::len);
                 let covering = entry.name.clone();
-                Found::Whole(Box::new(Whole { document: index, part, report, covering, rows }))
+                let aggregate::Whole {
+                    report,
+                    records,
+                    reading,
+                } = whole;
+                let whole = Whole {
+                    document: index,
+                    part,
+                    report,
+                    covering,
+                    records,
+                    reading,
+                };
+                Found::Whole(Box::new(whole))
             }
         },
     }
 }
 
+/// What surrounds a document.
+fn hints(document: &Document) -> Hints<'_> {
+    Hints {
+        file_name: document.file_name.as_deref(),
+    }
+}
+
 impl Parts<'_> {
     /// Gives the records of `whole` to `sink`, from memory or by reading the document again.
-    pub fn records(
-        &self,
-        whole: &Whole,
-        sink: &mut dyn FnMut(&Record),
-    ) -> Result<(), report::Broken> {
-        if let Some(rows) = &whole.rows {
-            rows.iter().for_each(sink);
+    pub fn records(&self, whole: &Whole, sink: &mut dyn FnMut(&Record)) -> Result<(), Broken> {
+        if let Some(records) = &whole.records {
+            records.iter().for_each(sink);
             return Ok(());
         }
         let document = &self.documents[whole.document];
-        let hints = Hints { file_name: document.file_name.as_deref() };
-        report::aggregate::read(|| document.open(), &hints, &mut |record| sink(&record)).map(drop)
+        let pass = |record: Record| sink(&record);
+        aggregate::read(document.open(), whole.reading, &hints(document), &mut {
+            pass
+        })
+        .map(drop)
     }
 
     /// The whole reports.

@@ -74,26 +74,31 @@ pub async fn run(
 }
 
 /// Claims one batch, works on it, and settles it; gives its size.
-async fn batch(
-    spool: &Spool,
-    rooms: &Arc<Rooms>,
-    config: &Arc<Config>,
-) -> Result<usize, Trouble> {
+async fn batch(spool: &Spool, rooms: &Arc<Rooms>, config: &Arc<Config>) -> Result<usize, Trouble> {
     let ids = spool.claim().await?;
     if ids.is_empty() {
         return Ok(0);
     }
     let size = ids.len();
     let work = {
-        let (spool, rooms, config, ids) =
-            (spool.clone(), Arc::clone(rooms), Arc::clone(config), ids.clone());
+        let (spool, rooms, config, ids) = (
+            spool.clone(),
+            Arc::clone(rooms),
+            Arc::clone(config),
+            ids.clone(),
+        );
         move || load_and_work(&spool, &rooms, &config, &ids)
     };
     // When the thread ends by a panic, the attempts stay counted.
     let settled = match tokio::task::spawn_blocking(work).await? {
         Ok(settled) => settled,
         Err(trouble) => {
-            spool.settle(Settled { released: ids, ..Settled::default() }).await?;
+            spool
+                .settle(Settled {
+                    released: ids,
+                    ..Settled::default()
+                })
+                .await?;
             return Err(trouble);
         }
     };

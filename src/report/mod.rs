@@ -173,6 +173,19 @@ pub struct PolicyPublished {
     pub discovery_method: Stated<DiscoveryMethod>,
 }
 
+/// What one report says was published, by whom and for when.
+#[derive(Clone, Debug)]
+pub struct Reported {
+    /// `org_name` as it came.
+    pub reporter: String,
+    /// First second of the range, UTC epoch.
+    pub begin: i64,
+    /// Last second of the range, UTC epoch.
+    pub end: i64,
+    /// What it says.
+    pub policy: PolicyPublished,
+}
+
 /// One `record`.
 #[derive(Clone, Debug)]
 pub struct Record {

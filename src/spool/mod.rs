@@ -237,10 +237,13 @@ impl Spool {
 
     fn ask(&self, work: Work) -> impl Future<Output = Result<Vec<i64>, SpoolError>> + use<> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.jobs.try_send(Job { work, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => SpoolError::Busy,
-            TrySendError::Disconnected(_) => SpoolError::Closed,
-        });
+        let sent = self
+            .jobs
+            .try_send(Job { work, reply })
+            .map_err(|error| match error {
+                TrySendError::Full(_) => SpoolError::Busy,
+                TrySendError::Disconnected(_) => SpoolError::Closed,
+            });
         async move {
             sent?;
             answer.await.map_err(|_| SpoolError::Closed)?
@@ -344,7 +347,8 @@ mod tests {
         drop(spool);
         writer.join();
 
-        let (spool, _writer) = open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
+        let (spool, _writer) =
+            open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
         assert_eq!(spool.state().depth().new_entries, 2);
         assert_eq!(spool.claim().await.expect("claimed"), [first, second]);
         let loaded = spool
@@ -374,7 +378,8 @@ mod tests {
     #[tokio::test]
     async fn an_entry_that_was_tried_comes_alone_and_is_parked_in_the_end() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (spool, _writer) = open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
+        let (spool, _writer) =
+            open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
         let bad = spool.put(entry(b"bad", None)).await.expect("durable");
         assert_eq!(spool.claim().await.expect("claimed"), [bad]);
         let good = spool.put(entry(b"good", None)).await.expect("durable");
@@ -394,7 +399,8 @@ mod tests {
     #[tokio::test]
     async fn a_released_entry_was_not_tried() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (spool, _writer) = open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
+        let (spool, _writer) =
+            open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
         let id = spool.put(entry(b"x", None)).await.expect("durable");
         for _ in 0..10 {
             assert_eq!(spool.claim().await.expect("claimed"), [id]);

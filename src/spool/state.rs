@@ -121,9 +121,13 @@ impl State {
         change(&mut depth);
         self.gauges.entries_new.store(depth.new_entries, Relaxed);
         self.gauges.bytes_new.store(depth.new_bytes, Relaxed);
-        self.gauges.entries_parked.store(depth.parked_entries, Relaxed);
+        self.gauges
+            .entries_parked
+            .store(depth.parked_entries, Relaxed);
         self.gauges.bytes_parked.store(depth.parked_bytes, Relaxed);
-        self.gauges.oldest_new.store(depth.oldest_new.unwrap_or(0), Relaxed);
+        self.gauges
+            .oldest_new
+            .store(depth.oldest_new.unwrap_or(0), Relaxed);
     }
 
     pub(super) fn measure_disk(&self) {

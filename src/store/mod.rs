@@ -16,6 +16,7 @@
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod outcomes;
+pub mod published;
 pub mod queries;
 mod sqlite;
 mod values;

@@ -18,7 +18,10 @@ use crate::{limits, report::Digest, terms::Kind};
 const APPLICATION_ID: i64 = i32::from_be_bytes(*b"ruaR") as i64;
 
 /// Each is run once, in this order, in a transaction of its own; `user_version` counts them.
-const MIGRATIONS: &[&str] = &[include_str!("schema/0001_reports.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/0001_reports.sql"),
+    include_str!("schema/0002_published.sql"),
+];
 
 /// The one writer.
 #[derive(Debug)]

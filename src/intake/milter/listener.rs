@@ -67,7 +67,10 @@ impl MilterListener {
         address: &ListenAddress,
         shut: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Self, ListenError> {
-        let wrong = |source| ListenError::Bind { address: address.to_string(), source };
+        let wrong = |source| ListenError::Bind {
+            address: address.to_string(),
+            source,
+        };
         let (inner, file) = match address {
             ListenAddress::Tcp(socket) => {
                 let listener = TcpListener::bind(socket).await.map_err(wrong)?;
@@ -80,7 +83,12 @@ impl MilterListener {
                 (EitherListener::Unix(listener), Some(path.clone()))
             }
         };
-        Ok(Self { inner: Some(inner), shut: Box::pin(shut), pause: None, file })
+        Ok(Self {
+            inner: Some(inner),
+            shut: Box::pin(shut),
+            pause: None,
+            file,
+        })
     }
 
     fn remove_file(&mut self) {
@@ -106,13 +114,18 @@ fn remove_leftover(path: &Path) -> Result<(), ListenError> {
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => Err(ListenError::Taken(path.to_owned())),
-        Err(_) => std::fs::remove_file(path)
-            .map_err(|source| ListenError::Permissions { path: path.to_owned(), source }),
+        Err(_) => std::fs::remove_file(path).map_err(|source| ListenError::Permissions {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
 fn set_permissions(path: &Path, mode: u32, group: Option<&str>) -> Result<(), ListenError> {
-    let wrong = |source| ListenError::Permissions { path: path.to_owned(), source };
+    let wrong = |source| ListenError::Permissions {
+        path: path.to_owned(),
+        source,
+    };
     if let Some(name) = group {
         let group = nix::unistd::Group::from_name(name)
             .map_err(|errno| wrong(errno.into()))?
@@ -208,7 +221,11 @@ mod tests {
     use super::*;
 
     fn address(path: &Path) -> ListenAddress {
-        ListenAddress::Unix { path: path.to_owned(), mode: 0o640, group: None }
+        ListenAddress::Unix {
+            path: path.to_owned(),
+            mode: 0o640,
+            group: None,
+        }
     }
 
     #[tokio::test]
@@ -217,10 +234,18 @@ mod tests {
         let path = dir.path().join("rua.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
         assert!(path.exists(), "std leaves the file behind");
-        let listener = MilterListener::bind(&address(&path), std::future::pending()).await.expect("replaced");
-        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+        let listener = MilterListener::bind(&address(&path), std::future::pending())
+            .await
+            .expect("replaced");
+        let mode = std::fs::metadata(&path)
+            .expect("there")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o640);
-        let taken = MilterListener::bind(&address(&path), std::future::pending()).await.err().expect("taken");
+        let taken = MilterListener::bind(&address(&path), std::future::pending())
+            .await
+            .err()
+            .expect("taken");
         assert!(matches!(taken, ListenError::Taken(_)), "{taken}");
         drop(listener);
         assert!(!path.exists());
@@ -231,7 +256,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("rua.sock");
         std::fs::write(&path, "precious").expect("written");
-        let error = MilterListener::bind(&address(&path), std::future::pending()).await.err().expect("an error");
+        let error = MilterListener::bind(&address(&path), std::future::pending())
+            .await
+            .err()
+            .expect("an error");
         assert!(matches!(error, ListenError::InTheWay(_)), "{error}");
         assert!(path.exists());
     }

@@ -36,7 +36,13 @@ pub async fn run(
         actions: Actions::empty(),
         connection_timeout: limits::MILTER_IDLE,
     };
-    indymilter::run(listener, callbacks(Arc::new(listen), intake), config, shutdown).await
+    indymilter::run(
+        listener,
+        callbacks(Arc::new(listen), intake),
+        config,
+        shutdown,
+    )
+    .await
 }
 
 fn callbacks(listen: Arc<Listen>, intake: Intake) -> Callbacks<Session> {
@@ -53,17 +59,23 @@ fn callbacks(listen: Arc<Listen>, intake: Intake) -> Callbacks<Session> {
         .on_connect(|cx, host, socket| {
             Box::pin(async move {
                 let no_reply = ProtoOpts::NOREPLY_CONNECT;
-                with(cx, no_reply, |session, _| session.connect(host.to_bytes(), &socket))
+                with(cx, no_reply, |session, _| {
+                    session.connect(host.to_bytes(), &socket)
+                })
             })
         })
         .on_helo(|cx, name| {
             Box::pin(async move {
-                with(cx, ProtoOpts::NOREPLY_HELO, |session, _| session.helo(name.to_bytes()))
+                with(cx, ProtoOpts::NOREPLY_HELO, |session, _| {
+                    session.helo(name.to_bytes())
+                })
             })
         })
         .on_mail(|cx, args| {
             Box::pin(async move {
-                with(cx, ProtoOpts::NOREPLY_MAIL, |session, facts| session.mail(&args, &facts))
+                with(cx, ProtoOpts::NOREPLY_MAIL, |session, facts| {
+                    session.mail(&args, &facts)
+                })
             })
         })
         .on_rcpt(|cx, args| {
@@ -90,13 +102,17 @@ fn callbacks(listen: Arc<Listen>, intake: Intake) -> Callbacks<Session> {
         })
         .on_eoh(|cx| {
             Box::pin(async move {
-                with(cx, ProtoOpts::NOREPLY_EOH, |session, _| session.end_of_headers())
+                with(cx, ProtoOpts::NOREPLY_EOH, |session, _| {
+                    session.end_of_headers()
+                })
             })
         })
         .on_body(|cx, chunk| {
             Box::pin(async move {
-                let answer =
-                    cx.data.as_mut().map_or(Answer::Continue, |session| session.body(&chunk));
+                let answer = cx
+                    .data
+                    .as_mut()
+                    .map_or(Answer::Continue, |session| session.body(&chunk));
                 status(&mut cx.reply, answer)
             })
         })
@@ -146,13 +162,20 @@ fn with(
 ) -> Status {
     let facts = Facts {
         queue_id: text(cx.macros.get(c"i")),
-        login: cx.macros.get(c"{auth_authen}").map(|login| text(Some(login))),
+        login: cx
+            .macros
+            .get(c"{auth_authen}")
+            .map(|login| text(Some(login))),
     };
     let Some(session) = &mut cx.data else {
         return Status::Continue;
     };
     step(session, facts);
-    if session.opts().contains(no_reply) { Status::Noreply } else { Status::Continue }
+    if session.opts().contains(no_reply) {
+        Status::Noreply
+    } else {
+        Status::Continue
+    }
 }
 
 fn text(value: Option<&CStr>) -> String {
@@ -176,7 +199,11 @@ fn say(to: &mut SmtpReply, reply: Reply) -> Status {
     to.set_error_reply(reply.code, Some(reply.enhanced), [reply.text])
         .expect("replies are constants, and a test holds them valid");
     // The status must be of the class of the code.
-    if reply.code.starts_with('4') { Status::Tempfail } else { Status::Reject }
+    if reply.code.starts_with('4') {
+        Status::Tempfail
+    } else {
+        Status::Reject
+    }
 }
 
 async fn eom(cx: &mut EomContext<Session>) -> Status {

@@ -134,7 +134,8 @@ impl Session {
     pub fn mail(&mut self, args: &[CString], facts: &Facts) {
         let declared = args.iter().skip(1).find_map(|arg| {
             let (name, value) = arg.to_str().ok()?.split_once('=')?;
-            name.eq_ignore_ascii_case("SIZE").then(|| value.parse().ok())?
+            name.eq_ignore_ascii_case("SIZE")
+                .then(|| value.parse().ok())?
         });
         self.mail = Some(Mail {
             config: self.intake.config.borrow().clone(),
@@ -160,7 +161,10 @@ impl Session {
         let Some(mail) = &mut self.mail else {
             return Answer::Continue;
         };
-        let envelope = Envelope { client: self.client, ..envelope(&self.listen) };
+        let envelope = Envelope {
+            client: self.client,
+            ..envelope(&self.listen)
+        };
         let verdict = policy::at_rcpt(
             &mail.config.domains,
             argument.to_bytes(),
@@ -211,7 +215,10 @@ impl Session {
     }
 
     pub fn data(&mut self) -> Answer {
-        let ours = self.mail.as_ref().is_some_and(|mail| !mail.ours.is_empty() || mail.unknown);
+        let ours = self
+            .mail
+            .as_ref()
+            .is_some_and(|mail| !mail.ours.is_empty() || mail.unknown);
         match self.peer() {
             _ if ours => Answer::Continue,
             // Accept before DATA could let a later recipient of ours pass us by; here it cannot.
@@ -233,7 +240,8 @@ impl Session {
             && mail.authentication_results.len() < limits::MAX_AUTH_RESULTS
         {
             let kept = &value[..value.len().min(limits::MAX_AUTH_RESULTS_LEN)];
-            mail.authentication_results.push(String::from_utf8_lossy(kept).trim().to_owned());
+            mail.authentication_results
+                .push(String::from_utf8_lossy(kept).trim().to_owned());
         }
         let mut line = Vec::with_capacity(name.len() + value.len() + 4);
         line.extend_from_slice(name);
@@ -269,7 +277,11 @@ impl Session {
         }
         mail.keep(chunk, &self.intake);
         let enough = mail.oversized || mail.starved;
-        if enough && self.opts.contains(ProtoOpts::SKIP) { Answer::Skip } else { Answer::Continue }
+        if enough && self.opts.contains(ProtoOpts::SKIP) {
+            Answer::Skip
+        } else {
+            Answer::Continue
+        }
     }
 
     /// Lets go of the message.
@@ -299,7 +311,12 @@ impl Session {
             ..envelope(&self.listen)
         };
         let non_smtp = self.non_smtp;
-        Some(Judgement { mail, envelope, non_smtp, intake: self.intake.clone() })
+        Some(Judgement {
+            mail,
+            envelope,
+            non_smtp,
+            intake: self.intake.clone(),
+        })
     }
 }
 
@@ -320,13 +337,18 @@ impl Mail {
         }
         if self.raw.len() + bytes.len() > self.config.limits.max_message {
             self.oversized = true;
-            let room = limits::OVERSIZE_HEAD.saturating_sub(self.raw.len()).min(bytes.len());
+            let room = limits::OVERSIZE_HEAD
+                .saturating_sub(self.raw.len())
+                .min(bytes.len());
             self.raw.extend_from_slice(&bytes[..room]);
             self.raw.truncate(limits::OVERSIZE_HEAD);
             self.raw.shrink_to_fit();
             return;
         }
-        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let held = self
+            .held
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits);
         let needed = (self.raw.len() + bytes.len()) / 1_024 + 1;
         if let Ok(more) = u32::try_from(needed.saturating_sub(held))
             && more > 0
@@ -348,7 +370,11 @@ impl Mail {
     /// Stalwart sends the whole message, headers included, as the body.
     fn repeats_headers(&self, chunk: &[u8]) -> bool {
         let first_body = self.raw.len() == self.headers + 2;
-        let name = self.raw.split(|&byte| byte == b':').next().unwrap_or_default();
+        let name = self
+            .raw
+            .split(|&byte| byte == b':')
+            .next()
+            .unwrap_or_default();
         first_body
             && !name.is_empty()
             && chunk.len() > name.len()
@@ -369,7 +395,12 @@ impl Judgement {
     /// Decides, makes it durable where it is to be, and tells what the MTA is to hear.
     pub async fn judge(self) -> Ending {
         let since = Instant::now();
-        let Self { mut mail, envelope, non_smtp, intake } = self;
+        let Self {
+            mut mail,
+            envelope,
+            non_smtp,
+            intake,
+        } = self;
         let mut account = Account {
             envelope: &envelope,
             spool_id: None,
@@ -392,8 +423,11 @@ impl Judgement {
                 (raw, examined) = seen.unwrap_or_else(|| (Vec::new(), Examined::unread()));
             }
             let may_refuse = !mail.others && !non_smtp;
-            let message =
-                Message { opinion: examined.opinion, oversized: mail.oversized, may_refuse };
+            let message = Message {
+                opinion: examined.opinion,
+                oversized: mail.oversized,
+                may_refuse,
+            };
             policy::at_eom(message, mail.config.milter.unrecognised)
         };
         account.head = examined.head.as_ref();
@@ -418,7 +452,12 @@ impl Judgement {
         };
         account.reason = parked;
         let arrived = epoch_secs();
-        let entry = NewEntry { envelope: envelope.clone(), arrived, raw, parked };
+        let entry = NewEntry {
+            envelope: envelope.clone(),
+            arrived,
+            raw,
+            parked,
+        };
         match intake.spool.put(entry).await {
             Ok(id) => {
                 account.spool_id = Some(id);
@@ -449,7 +488,9 @@ fn finish(mut account: Account<'_>, intake: &Intake, ending: Ending) -> Ending {
     if let Ending::Reply(reply) = &ending {
         account.code = reply.number();
     }
-    intake.instruments.stage(Stage::Eom, account.since.elapsed());
+    intake
+        .instruments
+        .stage(Stage::Eom, account.since.elapsed());
     account.give(&intake.instruments);
     ending
 }
@@ -485,7 +526,10 @@ fn is_simulated(address: &SocketAddr) -> bool {
 
 fn plain(argument: &CString) -> String {
     let bytes = argument.to_bytes();
-    let inner = bytes.strip_prefix(b"<").and_then(|b| b.strip_suffix(b">")).unwrap_or(bytes);
+    let inner = bytes
+        .strip_prefix(b"<")
+        .and_then(|b| b.strip_suffix(b">"))
+        .unwrap_or(bytes);
     bounded(inner)
 }
 
@@ -495,5 +539,7 @@ fn bounded(bytes: &[u8]) -> String {
 
 fn epoch_secs() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
 }

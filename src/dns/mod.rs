@@ -1,0 +1,130 @@
+//! What the DNS says about our domains: [`record`] reads DMARC records, [`lookup`] fetches them.
+//!
+//! The plain values here are shared by the watch, the store and the commands: an [`Answer`], the
+//! [`Period`] during which the same answer was seen, and a [`Finding`] about it.
+
+pub mod lookup;
+pub mod record;
+pub mod uri;
+
+use std::borrow::Cow;
+
+use crate::{
+    domain::Domain,
+    limits,
+    terms::{DnsOutcome, DnsTrouble, FindingKind, Severity},
+};
+
+/// What one lookup of TXT records came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The outcome; all else depends on it.
+    pub outcome: DnsOutcome,
+    /// The texts, each with its character-strings joined, in one order whatever the server's:
+    /// those that begin like a DMARC record first. At most [`limits::MAX_TXT`], each cut at
+    /// [`limits::MAX_TXT_LEN`] bytes. Empty unless found.
+    pub texts: Vec<Vec<u8>>,
+    /// Seconds for which the answer, positive or negative, may be kept; 0 if not said.
+    pub ttl: u32,
+    /// Why nothing is known.
+    pub detail: Option<DnsTrouble>,
+}
+
+impl Answer {
+    /// An answer with these texts, put in order and bounded.
+    pub fn found(mut texts: Vec<Vec<u8>>, ttl: u32) -> Self {
+        for text in &mut texts {
+            text.truncate(limits::MAX_TXT_LEN);
+        }
+        // Servers rotate their records; the order must not make two answers of one.
+        texts.sort_by(|a, b| (!record::is_meant(a), a).cmp(&(!record::is_meant(b), b)));
+        texts.truncate(limits::MAX_TXT);
+        Self {
+            outcome: DnsOutcome::Found,
+            texts,
+            ttl,
+            detail: None,
+        }
+    }
+
+    /// An answer that there is no such record ([`DnsOutcome::NoData`]) or name
+    /// ([`DnsOutcome::NxDomain`]).
+    pub fn absent(outcome: DnsOutcome, ttl: u32) -> Self {
+        Self {
+            outcome,
+            texts: Vec::new(),
+            ttl,
+            detail: None,
+        }
+    }
+
+    /// No answer that says anything.
+    pub fn unknown(why: DnsTrouble) -> Self {
+        Self {
+            outcome: DnsOutcome::Unknown,
+            texts: Vec::new(),
+            ttl: 0,
+            detail: Some(why),
+        }
+    }
+}
+
+/// One known answer, and from when to when it was seen, UTC epoch seconds.
+///
+/// Periods of a domain do not overlap. Between two of them, and nowhere within one, may lie a
+/// time of which nothing is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// The answer's outcome, never unknown.
+    pub outcome: DnsOutcome,
+    /// Its texts.
+    pub texts: Vec<Vec<u8>>,
+    /// When it was first seen.
+    pub first_seen: i64,
+    /// When it was last seen.
+    pub last_seen: i64,
+    /// The largest TTL seen with it, in seconds.
+    pub ttl: u32,
+}
+
+/// Something amiss. A finding is the same one as long as its kind, severity and subject are;
+/// its detail may change.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// What is amiss.
+    pub kind: FindingKind,
+    /// How much it matters.
+    pub severity: Severity,
+    /// The domain whose record it is about.
+    pub subject: Domain,
+    /// For people: our own words and values of closed sets, never a stranger's text.
+    pub detail: String,
+}
+
+/// A text of the DNS as it can be shown on a terminal: what is not printable ASCII is escaped.
+pub fn printable(text: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(text) {
+        Ok(plain) if text.iter().all(|b| matches!(b, b' '..=b'~')) => Cow::Borrowed(plain),
+        _ => Cow::Owned(text.escape_ascii().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_the_server_makes_no_other_answer() {
+        let texts = |t: &[&str]| t.iter().map(|t| t.as_bytes().to_vec()).collect::<Vec<_>>();
+        let one = Answer::found(texts(&["a=1", "v=DMARC1; p=none", "v=spf1 -all"]), 60);
+        let other = Answer::found(texts(&["v=spf1 -all", "a=1", "v=DMARC1; p=none"]), 60);
+        assert_eq!(one, other);
+        assert_eq!(one.texts[0], b"v=DMARC1; p=none");
+    }
+
+    #[test]
+    fn what_is_not_printable_is_escaped() {
+        assert_eq!(printable(b"v=DMARC1; p=none"), "v=DMARC1; p=none");
+        assert_eq!(printable(b"\x1b[31m\xff"), "\\x1b[31m\\xff");
+    }
+}

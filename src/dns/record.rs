@@ -1,0 +1,355 @@
+//! DMARC records: the grammar of RFC 9989 section 4.8, with the historic tags of RFC 7489
+//! recognised. Pure.
+//!
+//! A text either is no DMARC record at all, because it does not start with `v=DMARC1`, or it is
+//! one, with problems: receivers discard what is bad and go on with the defaults (RFC 9989
+//! section 4.8), and so do we. What was discarded is listed.
+
+mod read;
+
+use std::fmt;
+
+pub use read::parse;
+
+use super::uri::ReportUri;
+use crate::terms::{Alignment, Policy, Psd, RecordTag, Severity, YesNo};
+
+/// What a TXT record is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// No DMARC record.
+    NotDmarc,
+    /// A DMARC record, with its problems.
+    Dmarc(Box<Record>),
+}
+
+impl Parsed {
+    /// The record, if it is one.
+    pub fn into_record(self) -> Option<Record> {
+        match self {
+            Self::NotDmarc => None,
+            Self::Dmarc(record) => Some(*record),
+        }
+    }
+}
+
+/// A DMARC record as it is stated; the methods give what it means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// `p`.
+    pub p: Option<Policy>,
+    /// `sp`.
+    pub sp: Option<Policy>,
+    /// `np`.
+    pub np: Option<Policy>,
+    /// `adkim`.
+    pub adkim: Option<Alignment>,
+    /// `aspf`.
+    pub aspf: Option<Alignment>,
+    /// `rua`, the valid ones.
+    pub rua: Vec<ReportUri>,
+    /// `ruf`, the valid ones.
+    pub ruf: Vec<ReportUri>,
+    /// `fo`.
+    pub fo: Option<FailureOptions>,
+    /// `t`.
+    pub t: Option<YesNo>,
+    /// `psd`.
+    pub psd: Option<Psd>,
+    /// `pct`, 0 to 100 (historic).
+    pub pct: Option<u8>,
+    /// `rf` (historic).
+    pub rf: Option<Box<str>>,
+    /// `ri`, in seconds (historic).
+    pub ri: Option<u32>,
+    /// What is amiss in the text, in order.
+    pub problems: Vec<Problem>,
+}
+
+/// Something amiss in the text of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Byte offset in the text.
+    pub position: usize,
+    /// What it is.
+    pub kind: ProblemKind,
+}
+
+/// What can be amiss in the text of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// Nothing between two semicolons.
+    Empty,
+    /// Not of the form `tag=value`.
+    NotATag,
+    /// A tag that RFC 9989 does not know: ignored.
+    UnknownTag,
+    /// A tag that was there before: the first one is kept here, receivers differ.
+    Duplicate(RecordTag),
+    /// A value outside the tag's set: discarded.
+    BadValue(RecordTag),
+    /// A destination that is no valid URI: discarded.
+    BadUri(RecordTag),
+    /// A size limit, obsolete since RFC 9989: ignored.
+    SizeLimit(RecordTag),
+    /// A tag that receivers ignore since RFC 9989, and older ones honour.
+    Historic(RecordTag),
+    /// No `p`: taken as `p=none` by some receivers, as no record by others.
+    NoPolicy,
+    /// No valid policy and no usable `rua`: receivers do not apply DMARC
+    /// (RFC 9989 section 4.10.1).
+    NotApplied,
+    /// Longer, or with more destinations or problems, than we read.
+    TooLong,
+}
+
+impl ProblemKind {
+    /// How much it matters; `None` for a mere remark: nothing that works today is lost.
+    pub fn severity(self) -> Option<Severity> {
+        use RecordTag::{Np, P, Sp};
+        match self {
+            Self::SizeLimit(_) | Self::Historic(_) => None,
+            Self::Empty | Self::UnknownTag => Some(Severity::Low),
+            Self::NotATag | Self::BadUri(_) | Self::NoPolicy => Some(Severity::Medium),
+            Self::BadValue(tag) if !matches!(tag, P | Sp | Np) => Some(Severity::Medium),
+            Self::BadValue(_) | Self::Duplicate(_) | Self::NotApplied | Self::TooLong => {
+                Some(Severity::High)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.position;
+        match self.kind {
+            ProblemKind::Empty => write!(f, "nothing between two semicolons at byte {at}"),
+            ProblemKind::NotATag => write!(f, "no tag=value at byte {at}"),
+            ProblemKind::UnknownTag => write!(f, "an unknown tag at byte {at}"),
+            ProblemKind::Duplicate(tag) => write!(f, "{tag} is repeated at byte {at}"),
+            ProblemKind::BadValue(tag) => write!(f, "{tag} has no valid value at byte {at}"),
+            ProblemKind::BadUri(tag) => write!(f, "{tag} has no valid URI at byte {at}"),
+            ProblemKind::SizeLimit(tag) => write!(f, "{tag} has an obsolete size limit"),
+            ProblemKind::Historic(tag) => write!(f, "{tag} is historic"),
+            ProblemKind::NoPolicy => f.write_str("p is missing"),
+            ProblemKind::NotApplied => {
+                f.write_str("neither a valid p nor a valid rua: DMARC is not applied")
+            }
+            ProblemKind::TooLong => f.write_str("the record is too long to be read"),
+        }
+    }
+}
+
+/// `fo`: when failure reports are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureOptions {
+    /// `0`: when all mechanisms failed to align; `1`: when any did.
+    pub number: Option<u8>,
+    /// `d`: when a DKIM signature failed.
+    pub dkim: bool,
+    /// `s`: when SPF failed.
+    pub spf: bool,
+}
+
+impl FailureOptions {
+    /// `fo=0`, the default.
+    pub const DEFAULT: Self = Self {
+        number: Some(0),
+        dkim: false,
+        spf: false,
+    };
+
+    /// Reads `0` or `1`, `d` and `s`, joined by colons, in any order.
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let mut options = Self {
+            number: None,
+            dkim: false,
+            spf: false,
+        };
+        for option in value.split(|&b| b == b':') {
+            match (option.trim_ascii(), options.number) {
+                (b"0", None | Some(0)) => options.number = Some(0),
+                (b"1", None | Some(1)) => options.number = Some(1),
+                (b"d" | b"D", _) => options.dkim = true,
+                (b"s" | b"S", _) => options.spf = true,
+                _ => return None,
+            }
+        }
+        Some(options)
+    }
+}
+
+impl fmt::Display for FailureOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.number.map(|n| if n == 0 { "0" } else { "1" });
+        let options = [number, self.dkim.then_some("d"), self.spf.then_some("s")];
+        let words: Vec<_> = options.into_iter().flatten().collect();
+        f.write_str(&words.join(":"))
+    }
+}
+
+impl Record {
+    /// The policy that receivers find at the domain, before `t` and `pct`; `None`: DMARC is not
+    /// applied. With no valid `p`, or a bad `sp` or `np`, and a usable `rua`, it is none
+    /// (RFC 9989 section 4.10.1).
+    pub fn policy(&self) -> Option<Policy> {
+        match self.p {
+            Some(policy) if !self.has_bad_policy() => Some(policy),
+            _ => (!self.rua.is_empty()).then_some(Policy::None),
+        }
+    }
+
+    /// The policy for subdomains that exist: `sp`, else `p`.
+    pub fn subdomain_policy(&self) -> Option<Policy> {
+        self.policy().map(|policy| match self.sp {
+            Some(sp) if !self.has_bad_policy() => sp,
+            _ => policy,
+        })
+    }
+
+    /// The policy for subdomains that do not exist: `np`, else `sp`, else `p`.
+    pub fn nonexistent_policy(&self) -> Option<Policy> {
+        self.subdomain_policy().map(|policy| match self.np {
+            Some(np) if !self.has_bad_policy() => np,
+            _ => policy,
+        })
+    }
+
+    /// What `policy` comes to under `t`: one level lower with `t=y`.
+    pub fn enforced(&self, policy: Policy) -> Policy {
+        match (self.testing(), policy) {
+            (YesNo::Yes, Policy::Reject) => Policy::Quarantine,
+            (YesNo::Yes, _) => Policy::None,
+            (YesNo::No, policy) => policy,
+        }
+    }
+
+    /// `adkim`, relaxed by default.
+    pub fn dkim_alignment(&self) -> Alignment {
+        self.adkim.unwrap_or(Alignment::Relaxed)
+    }
+
+    /// `aspf`, relaxed by default.
+    pub fn spf_alignment(&self) -> Alignment {
+        self.aspf.unwrap_or(Alignment::Relaxed)
+    }
+
+    /// `fo`, 0 by default.
+    pub fn failure_options(&self) -> FailureOptions {
+        self.fo.unwrap_or(FailureOptions::DEFAULT)
+    }
+
+    /// `t`, no by default.
+    pub fn testing(&self) -> YesNo {
+        self.t.unwrap_or(YesNo::No)
+    }
+
+    /// `psd`, unknown by default.
+    pub fn public_suffix(&self) -> Psd {
+        self.psd.unwrap_or(Psd::Unknown)
+    }
+
+    /// `pct`, 100 by default.
+    pub fn percentage(&self) -> u8 {
+        self.pct.unwrap_or(100)
+    }
+
+    /// Whether the record states `tag` with a value that was kept.
+    pub fn states(&self, tag: RecordTag) -> bool {
+        match tag {
+            RecordTag::P => self.p.is_some(),
+            RecordTag::Sp => self.sp.is_some(),
+            RecordTag::Np => self.np.is_some(),
+            RecordTag::Adkim => self.adkim.is_some(),
+            RecordTag::Aspf => self.aspf.is_some(),
+            RecordTag::Rua => !self.rua.is_empty(),
+            RecordTag::Ruf => !self.ruf.is_empty(),
+            RecordTag::Fo => self.fo.is_some(),
+            RecordTag::T => self.t.is_some(),
+            RecordTag::Psd => self.psd.is_some(),
+            RecordTag::Pct => self.pct.is_some(),
+            RecordTag::Rf => self.rf.is_some(),
+            RecordTag::Ri => self.ri.is_some(),
+        }
+    }
+
+    fn has_bad_policy(&self) -> bool {
+        use RecordTag::{Np, P, Sp};
+        self.problems
+            .iter()
+            .any(|problem| matches!(problem.kind, ProblemKind::BadValue(P | Sp | Np)))
+    }
+}
+
+/// The canonical text: the tags that are stated, in the order of RFC 9989 section 4.7.
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn tag(
+            f: &mut fmt::Formatter<'_>,
+            name: RecordTag,
+            value: Option<impl fmt::Display>,
+        ) -> fmt::Result {
+            value.map_or(Ok(()), |value| write!(f, "; {name}={value}"))
+        }
+        fn list(uris: &[ReportUri]) -> Option<String> {
+            let texts: Vec<_> = uris.iter().map(ToString::to_string).collect();
+            (!texts.is_empty()).then(|| texts.join(","))
+        }
+        f.write_str("v=DMARC1")?;
+        tag(f, RecordTag::P, self.p)?;
+        tag(f, RecordTag::Sp, self.sp)?;
+        tag(f, RecordTag::Np, self.np)?;
+        tag(f, RecordTag::Adkim, self.adkim)?;
+        tag(f, RecordTag::Aspf, self.aspf)?;
+        tag(f, RecordTag::Rua, list(&self.rua))?;
+        tag(f, RecordTag::Ruf, list(&self.ruf))?;
+        tag(f, RecordTag::Fo, self.fo)?;
+        tag(f, RecordTag::T, self.t)?;
+        tag(f, RecordTag::Psd, self.psd)?;
+        tag(f, RecordTag::Pct, self.pct)?;
+        tag(f, RecordTag::Rf, self.rf.as_deref())?;
+        tag(f, RecordTag::Ri, self.ri)
+    }
+}
+
+/// The DMARC records among the texts of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// None. `meant`: one of the texts seems to be meant as one, with a bad version.
+    None {
+        /// See above.
+        meant: bool,
+    },
+    /// Exactly one.
+    One(Box<Record>),
+    /// So many that receivers use none (RFC 9989 section 4.10).
+    Several(usize),
+}
+
+/// Picks the DMARC records out of an answer.
+pub fn select(texts: &[Vec<u8>]) -> Selection {
+    let mut records: Vec<_> = texts
+        .iter()
+        .filter_map(|text| parse(text).into_record())
+        .collect();
+    match (records.len(), records.pop()) {
+        (1, Some(record)) => Selection::One(Box::new(record)),
+        (several, Some(_)) => Selection::Several(several),
+        (_, None) => Selection::None {
+            meant: texts.iter().any(|text| is_meant(text)),
+        },
+    }
+}
+
+/// Whether a text is a DMARC record or was meant to be one: `V=dmarc1`, blanks or quotes in
+/// front, or a separator other than the semicolon.
+pub fn is_meant(text: &[u8]) -> bool {
+    let mut plain = text
+        .iter()
+        .filter(|b| !b.is_ascii_whitespace() && **b != b'"')
+        .map(u8::to_ascii_lowercase);
+    b"v=dmarc".iter().all(|&b| plain.next() == Some(b))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,383 @@
+//! The task that looks every configured domain up, again and again, and tells what changed.
+//!
+//! Lookups run side by side, at most [`limits::DNS_CONCURRENCY`]; what they bring is settled one
+//! after the other, as the store has one writer: the answer recorded, findings about it opened
+//! and closed, and the domain's latest reports compared with what is now known to have been
+//! published. (Reports are compared here rather than when they arrive: a report can only be
+//! judged once a later look has covered the end of its range.)
+//!
+//! Nothing here ends the program. A failing store or DNS is logged and tried again.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    hash::{BuildHasher, Hasher, RandomState},
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::watch,
+    task::{JoinSet, spawn_blocking},
+    time::{Instant, sleep_until},
+};
+use tracing::{debug, error, info, warn};
+
+use super::compare::{self, Expected};
+use crate::{
+    config::Config,
+    dns::{Answer, Finding, lookup::Resolver},
+    domain::Domain,
+    limits,
+    store::{Store, StoreError, published::Changes},
+    terms::{DnsOutcome, FindingKind, FindingSource, Severity},
+};
+
+/// What the watch tells the instruments.
+pub struct Observers {
+    /// A lookup came to this, and took so long.
+    pub looked_up: Box<dyn Fn(DnsOutcome, Duration) + Send + Sync>,
+    /// So many findings are open, by kind and severity.
+    pub open_findings: Box<dyn Fn(Vec<(FindingKind, Severity, u64)>) + Send + Sync>,
+}
+
+/// Watches until `shutdown`; takes up a new configuration as it comes. `store` is locked only on
+/// blocking threads, for single transactions.
+pub async fn run(
+    store: Arc<Mutex<Store>>,
+    mut config: watch::Receiver<Arc<Config>>,
+    observers: Observers,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut shutdown = pin!(shutdown);
+    let first = config.borrow_and_update().clone();
+    let mut watcher = Watcher::new(store, first, observers);
+    watcher.adopt().await;
+    let mut reloads = true;
+    loop {
+        let next = watcher.next();
+        tokio::select! {
+            () = &mut shutdown => break,
+            changed = config.changed(), if reloads => match changed {
+                Ok(()) => {
+                    watcher.config = config.borrow_and_update().clone();
+                    watcher.adopt().await;
+                }
+                Err(_) => reloads = false,
+            },
+            Some(look) = watcher.looks.join_next() => match look {
+                Ok(look) => watcher.settle(look).await,
+                Err(failed) => error!(%failed, "a DNS lookup ended badly"),
+            },
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                watcher.look();
+            }
+        }
+    }
+    // Lookups may be cut off anywhere; whatever touches the store was awaited above.
+    watcher.looks.shutdown().await;
+}
+
+/// A lookup that came to its end.
+struct Look {
+    domain: Domain,
+    answer: Answer,
+    took: Duration,
+    /// The configuration under which it began.
+    generation: u64,
+}
+
+struct Watcher {
+    store: Arc<Mutex<Store>>,
+    config: Arc<Config>,
+    generation: u64,
+    observers: Observers,
+    /// Made when first needed, under each configuration.
+    resolver: Option<Resolver>,
+    /// Not before this, as no resolver could be made.
+    not_before: Option<Instant>,
+    /// Who is next; domains whose lookup is running are not in it.
+    queue: BTreeSet<(Instant, Domain)>,
+    running: HashSet<Domain>,
+    looks: JoinSet<Look>,
+}
+
+impl Watcher {
+    fn new(store: Arc<Mutex<Store>>, config: Arc<Config>, observers: Observers) -> Self {
+        Self {
+            store,
+            config,
+            generation: 0,
+            observers,
+            resolver: None,
+            not_before: None,
+            queue: BTreeSet::new(),
+            running: HashSet::new(),
+            looks: JoinSet::new(),
+        }
+    }
+
+    /// Takes up the configuration: every domain is looked up soon, as what is wanted of it may
+    /// have changed, and the findings of domains that are gone are closed.
+    async fn adopt(&mut self) {
+        self.generation += 1;
+        self.resolver = None;
+        self.not_before = None;
+        self.queue.clear();
+        if self.config.dns.watch {
+            let names = self.config.domains.iter().map(|entry| &entry.name);
+            let mut due = Instant::now();
+            for name in names.filter(|name| !self.running.contains(*name)) {
+                self.queue.insert((due, name.clone()));
+                due += limits::DNS_START_STEP;
+            }
+        }
+        let config = self.config.clone();
+        let closed = self
+            .with_store(move |store| close_departed(store, &config, now()))
+            .await;
+        match closed {
+            Some(Ok(changes)) => {
+                for (domain, changes) in changes {
+                    tell(&domain, &changes);
+                }
+                self.count_findings().await;
+            }
+            Some(Err(error)) => log_failure(&error),
+            None => {}
+        }
+    }
+
+    /// When the next lookup is to start; `None`: none is waiting, or there is no room.
+    fn next(&self) -> Option<Instant> {
+        let (due, _) = self.queue.first()?;
+        let room = self.looks.len() < limits::DNS_CONCURRENCY;
+        room.then(|| {
+            self.not_before
+                .map_or(*due, |not_before| not_before.max(*due))
+        })
+    }
+
+    /// Starts the next lookup.
+    fn look(&mut self) {
+        let Some(resolver) = self.resolver() else {
+            return;
+        };
+        let Some((_, domain)) = self.queue.pop_first() else {
+            return;
+        };
+        self.running.insert(domain.clone());
+        let generation = self.generation;
+        self.looks.spawn(async move {
+            let began = Instant::now();
+            let answer = resolver.txt(&format!("_dmarc.{domain}")).await;
+            Look {
+                domain,
+                answer,
+                took: began.elapsed(),
+                generation,
+            }
+        });
+    }
+
+    fn resolver(&mut self) -> Option<Resolver> {
+        if self.resolver.is_none() {
+            let dns = &self.config.dns;
+            match Resolver::new(&dns.servers, dns.timeout) {
+                Ok(resolver) => (self.resolver, self.not_before) = (Some(resolver), None),
+                Err(error) => {
+                    self.not_before = Some(Instant::now() + limits::DNS_RETRY);
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    error!(%error, cause, "published records are not watched");
+                }
+            }
+        }
+        self.resolver.clone()
+    }
+
+    /// Records what a lookup brought, tells what changed, and plans the next one.
+    async fn settle(&mut self, look: Look) {
+        let (domain, outcome) = (look.domain.clone(), look.answer.outcome);
+        debug!(%domain, %outcome, "looked up");
+        (self.observers.looked_up)(outcome, look.took);
+        self.running.remove(&domain);
+        // A domain that was taken off the list meanwhile is none of ours any more.
+        if self.config.domains.get(&domain).is_none() {
+            return;
+        }
+        let outdated = look.generation != self.generation;
+        let config = self.config.clone();
+        let settled = self
+            .with_store(move |store| settle(store, &config, &look, now()))
+            .await;
+        let mut again = self.pause(outcome);
+        match settled {
+            Some(Ok(changes)) => {
+                tell(&domain, &changes);
+                if changes != Changes::default() {
+                    self.count_findings().await;
+                }
+            }
+            Some(Err(error)) => {
+                log_failure(&error);
+                again = again.min(limits::DNS_RETRY);
+            }
+            None => again = again.min(limits::DNS_RETRY),
+        }
+        if self.config.dns.watch {
+            let due = if outdated {
+                Instant::now()
+            } else {
+                Instant::now() + again
+            };
+            self.queue.insert((due, domain));
+        }
+    }
+
+    /// Until the next look at a domain: ±10 %, so that they do not come in step.
+    fn pause(&self, outcome: DnsOutcome) -> Duration {
+        // A hasher's keys are random, and others each time.
+        let random = RandomState::new().build_hasher().finish();
+        let interval = jittered(self.config.dns.interval, random);
+        match outcome {
+            DnsOutcome::Unknown => interval.min(limits::DNS_RETRY),
+            _ => interval,
+        }
+    }
+
+    async fn count_findings(&self) {
+        let counts = self.with_store(|store| lock(store).open_counts()).await;
+        match counts {
+            Some(Ok(counts)) => (self.observers.open_findings)(counts),
+            Some(Err(error)) => log_failure(&error),
+            None => {}
+        }
+    }
+
+    /// Runs `f` on a blocking thread; `None` if it panicked, which is logged.
+    async fn with_store<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Mutex<Store>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let store = self.store.clone();
+        match spawn_blocking(move || f(&store)).await {
+            Ok(value) => Some(value),
+            Err(failed) => {
+                error!(%failed, "the watch over published records stumbled");
+                None
+            }
+        }
+    }
+}
+
+/// The store's transactions are whole or undone, so that a panic elsewhere leaves it sound.
+fn lock(store: &Mutex<Store>) -> std::sync::MutexGuard<'_, Store> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Records an answer and settles the findings that follow from it. An unknown answer opens and
+/// closes none.
+fn settle(
+    store: &Mutex<Store>,
+    config: &Config,
+    look: &Look,
+    at: i64,
+) -> Result<Changes, StoreError> {
+    let domain = &look.domain;
+    let gap = longest_gap(config.dns.interval);
+    let recorded = lock(store).record_answer(domain, &look.answer, at, gap);
+    recorded?;
+    let expected = config.domains.get(domain);
+    let expected = expected.map_or_else(Expected::default, |e| Expected::of(&config.domains, e));
+    let Some(findings) = compare::published(domain, &expected, &look.answer) else {
+        let unanswered = lock(store).unanswered(domain)?;
+        if let Some(first) = unanswered.filter(|unanswered| unanswered.count == 1) {
+            warn!(%domain, trouble = %first.trouble, "the DNS says nothing about the record");
+        }
+        return Ok(Changes::default());
+    };
+    let mut changes = lock(store).set_findings(domain, FindingSource::Dns, &findings, at)?;
+
+    let since = at.saturating_sub(seconds(limits::COMPARED_REPORTS_AGE));
+    let reports = lock(store).reported(domain, since)?;
+    let history = lock(store).history(domain)?;
+    let findings = compare::reported(domain, &reports, &history, gap);
+    let reported = lock(store).set_findings(domain, FindingSource::Reports, &findings, at)?;
+    changes.opened.extend(reported.opened);
+    changes.closed.extend(reported.closed);
+    Ok(changes)
+}
+
+/// Closes what is open about domains that are not configured any more.
+fn close_departed(
+    store: &Mutex<Store>,
+    config: &Config,
+    at: i64,
+) -> Result<Vec<(Domain, Changes)>, StoreError> {
+    let mut closed = Vec::new();
+    for &source in FindingSource::ALL {
+        let domains = lock(store).domains_with_findings(source)?;
+        for domain in domains {
+            if config.domains.get(&domain).is_none() {
+                let changes = lock(store).set_findings(&domain, source, &[], at)?;
+                closed.push((domain, changes));
+            }
+        }
+    }
+    Ok(closed)
+}
+
+/// Two looks in a row may fail before a time counts as unwatched, in seconds.
+fn longest_gap(interval: Duration) -> i64 {
+    seconds(interval.saturating_mul(3))
+}
+
+fn tell(domain: &Domain, changes: &Changes) {
+    for Finding {
+        kind,
+        severity,
+        detail,
+        ..
+    } in &changes.opened
+    {
+        warn!(%domain, %kind, %severity, detail, "finding opened");
+    }
+    for Finding { kind, severity, .. } in &changes.closed {
+        info!(%domain, %kind, %severity, "finding closed");
+    }
+}
+
+fn log_failure(error: &StoreError) {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    error!(%error, cause, "the watch over published records tries again");
+}
+
+fn jittered(interval: Duration, random: u64) -> Duration {
+    let percent = 90 + u32::try_from(random % 21).unwrap_or(10);
+    interval.saturating_mul(percent) / 100
+}
+
+/// UTC epoch seconds.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    seconds(now.unwrap_or_default())
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_differs_by_a_tenth_at_most() {
+        let hour = Duration::from_hours(1);
+        for random in 0..100 {
+            let minutes = jittered(hour, random).as_secs() / 60;
+            assert!((54..=66).contains(&minutes), "{minutes}");
+        }
+        assert_ne!(jittered(hour, 1), jittered(hour, 2));
+    }
+}

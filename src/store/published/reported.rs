@@ -1,0 +1,58 @@
+//! What reports say was published: the one place of the watch that knows the tables of reports.
+
+use rusqlite::{Connection, Row, params};
+
+use super::rows;
+use crate::{
+    domain::Domain,
+    limits,
+    report::{PolicyPublished, Reported, Stated},
+};
+
+/// See [`super::Reader::reported`]. The index on `(domain, range_begin)` serves it: a report about a
+/// configured domain is counted under that very domain.
+pub(super) fn reported(
+    connection: &Connection,
+    domain: &Domain,
+    since: i64,
+) -> rusqlite::Result<Vec<Reported>> {
+    connection
+        .prepare_cached(
+            "SELECT org_name, range_begin, range_end,
+                    p, sp, np, adkim, aspf, pct, fo, testing, discovery_method
+             FROM report
+             WHERE domain = ?1 AND range_begin >= ?2 AND policy_domain = ?1 AND current = 1
+             ORDER BY range_begin DESC LIMIT ?3",
+        )?
+        .query_map(
+            params![domain.as_str(), since, rows(limits::COMPARED_REPORTS)],
+            |row| {
+                let policy = PolicyPublished {
+                    domain: domain.clone(),
+                    p: stated(row, 3)?,
+                    sp: stated(row, 4)?,
+                    np: stated(row, 5)?,
+                    adkim: stated(row, 6)?,
+                    aspf: stated(row, 7)?,
+                    pct: row.get(8)?,
+                    fo: row.get(9)?,
+                    testing: stated(row, 10)?,
+                    discovery_method: stated(row, 11)?,
+                };
+                Ok(Reported {
+                    reporter: row.get(0)?,
+                    begin: row.get(1)?,
+                    end: row.get(2)?,
+                    policy,
+                })
+            },
+        )?
+        .collect()
+}
+
+fn stated<T: std::str::FromStr>(row: &Row<'_>, at: usize) -> rusqlite::Result<Stated<T>> {
+    Ok(match row.get::<_, Option<String>>(at)? {
+        None => Stated::Not,
+        Some(text) => text.parse().map_or(Stated::Other(text), Stated::Known),
+    })
+}

@@ -1,0 +1,161 @@
+use super::*;
+
+const GAP: i64 = 100;
+
+fn store() -> Store {
+    let connection = Connection::open_in_memory().unwrap();
+    let schema = include_str!("../schema/0002_published.sql");
+    connection.execute_batch(schema).unwrap();
+    Store { connection }
+}
+
+fn domain() -> Domain {
+    Domain::parse("example.com").unwrap()
+}
+
+fn text(text: &[u8]) -> Answer {
+    Answer::found(vec![text.to_vec()], 60)
+}
+
+fn seen(store: &Store) -> Vec<(DnsOutcome, i64, i64)> {
+    let history = store.history(&domain()).unwrap();
+    let times = |p: &Period| (p.outcome, p.first_seen, p.last_seen);
+    history.iter().map(times).collect()
+}
+
+fn finding(kind: FindingKind, detail: &str) -> Finding {
+    Finding {
+        kind,
+        severity: Severity::High,
+        subject: domain(),
+        detail: detail.to_owned(),
+    }
+}
+
+#[test]
+fn the_same_answer_is_one_period_and_another_one_starts_the_next() {
+    let mut store = store();
+    let nodata = Answer::absent(DnsOutcome::NoData, 30);
+    for (answer, at) in [
+        (text(b"a"), 10),
+        (text(b"a"), 60),
+        (nodata, 90),
+        (text(b"a"), 95),
+    ] {
+        store.record_answer(&domain(), &answer, at, GAP).unwrap();
+    }
+    let (found, nodata) = (DnsOutcome::Found, DnsOutcome::NoData);
+    assert_eq!(
+        seen(&store),
+        [(found, 10, 60), (nodata, 90, 90), (found, 95, 95)]
+    );
+}
+
+#[test]
+fn an_unknown_answer_ends_no_period_and_is_counted() {
+    let mut store = store();
+    let unknown = Answer::unknown(DnsTrouble::ServFail);
+    for (answer, at) in [(text(b"a"), 10), (unknown.clone(), 20), (unknown, 30)] {
+        store.record_answer(&domain(), &answer, at, GAP).unwrap();
+    }
+    let unanswered = store.unanswered(&domain()).unwrap().unwrap();
+    assert_eq!((unanswered.last_unknown, unanswered.count), (30, 2));
+    store
+        .record_answer(&domain(), &text(b"a"), 40, GAP)
+        .unwrap();
+    assert_eq!(seen(&store), [(DnsOutcome::Found, 10, 40)]);
+    assert_eq!(store.unanswered(&domain()).unwrap().unwrap().count, 0);
+}
+
+#[test]
+fn a_period_does_not_cover_a_time_without_a_look() {
+    let mut store = store();
+    for at in [10, 110, 211] {
+        store
+            .record_answer(&domain(), &text(b"a"), at, GAP)
+            .unwrap();
+    }
+    let found = DnsOutcome::Found;
+    assert_eq!(seen(&store), [(found, 10, 110), (found, 211, 211)]);
+}
+
+#[test]
+fn any_bytes_come_back_as_they_were() {
+    let mut store = store();
+    let bytes: Vec<u8> = (0..=255).collect();
+    store
+        .record_answer(&domain(), &text(&bytes), 1, GAP)
+        .unwrap();
+    assert_eq!(store.history(&domain()).unwrap()[0].texts, [bytes]);
+}
+
+#[test]
+fn the_history_of_a_domain_is_bounded() {
+    let mut store = store();
+    for at in 0..rows(limits::MAX_HISTORY) + 5 {
+        let answer = text(at.to_string().as_bytes());
+        store.record_answer(&domain(), &answer, at, GAP).unwrap();
+    }
+    let history = store.history(&domain()).unwrap();
+    assert_eq!(history.len(), limits::MAX_HISTORY);
+    assert_eq!(history[0].first_seen, 5);
+}
+
+#[test]
+fn a_finding_opens_once_is_confirmed_and_closes_once() {
+    let mut store = store();
+    let dns = FindingSource::Dns;
+    let mut set = |found: &[Finding], at| {
+        let changes = store.set_findings(&domain(), dns, found, at).unwrap();
+        (changes.opened.len(), changes.closed.len())
+    };
+    let missing = finding(FindingKind::RecordMissing, "");
+    assert_eq!(set(std::slice::from_ref(&missing), 1), (1, 0));
+    assert_eq!(
+        set(&[finding(FindingKind::RecordMissing, "again")], 2),
+        (0, 0)
+    );
+    assert_eq!(set(&[finding(FindingKind::RecordSyntax, "")], 3), (1, 1));
+    assert_eq!(set(&[], 4), (0, 1));
+    assert_eq!(set(&[], 5), (0, 0));
+    assert_eq!(set(&[missing.clone(), missing], 6), (1, 0));
+    let open = store.open_findings(&domain()).unwrap();
+    assert_eq!((open.len(), open[0].first_seen), (1, 6));
+    assert_eq!(
+        store.open_counts().unwrap(),
+        [(FindingKind::RecordMissing, Severity::High, 1)]
+    );
+}
+
+#[test]
+fn a_source_closes_only_its_own_findings() {
+    let mut store = store();
+    let missing = [finding(FindingKind::RecordMissing, "")];
+    store
+        .set_findings(&domain(), FindingSource::Dns, &missing, 1)
+        .unwrap();
+    let changes = store
+        .set_findings(&domain(), FindingSource::Reports, &[], 2)
+        .unwrap();
+    assert_eq!(changes, Changes::default());
+    let with = |source| store.domains_with_findings(source).unwrap();
+    assert_eq!(with(FindingSource::Dns), [domain()]);
+    assert_eq!(with(FindingSource::Reports), []);
+}
+
+#[test]
+fn the_open_findings_of_a_domain_are_bounded() {
+    let mut store = store();
+    let many: Vec<_> = (0..limits::MAX_FINDINGS + 10)
+        .map(|n| Finding {
+            subject: Domain::parse(&format!("d{n}.example")).unwrap(),
+            ..finding(FindingKind::ReportedDiffers, "")
+        })
+        .collect();
+    let reports = FindingSource::Reports;
+    for _ in 0..2 {
+        store.set_findings(&domain(), reports, &many, 1).unwrap();
+    }
+    let open = store.open_findings(&domain()).unwrap();
+    assert_eq!(open.len(), limits::MAX_FINDINGS);
+}
