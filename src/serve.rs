@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -339,7 +339,7 @@ async fn watchdog(state: Arc<State>, pulse: Arc<Pulse>, stop: impl Future) -> an
         let expected = pulse.doors.load(Relaxed) * round.as_secs() / 2;
         let doors_live = now - beats >= expected;
         beats = now;
-        let writer_lives = Instant::now() - state.last_beat() < limit;
+        let writer_lives = state.last_beat().elapsed() < limit;
         if doors_live && writer_lives {
             notify(&[NotifyState::Watchdog]);
         } else {

@@ -84,6 +84,9 @@ struct Totals {
     unreadable: u64,
 }
 
+/// An entry on its way to the disk.
+type Put = Pin<Box<dyn Future<Output = Result<i64, SpoolError>>>>;
+
 /// Runs the command.
 pub fn run(args: &Args, config: &std::path::Path) -> anyhow::Result<ExitCode> {
     let config = load(config)?;
@@ -141,8 +144,7 @@ async fn take_in(
         }
     });
     let bar = progress(args);
-    let mut under_way: VecDeque<Pin<Box<dyn Future<Output = Result<i64, SpoolError>>>>> =
-        VecDeque::new();
+    let mut under_way: VecDeque<Put> = VecDeque::new();
     let (mut ids, mut names) = (Vec::new(), Vec::new());
     while let Some(item) = items.recv().await {
         bar.inc(1);

@@ -77,7 +77,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
 
 /// The exit code of a failure: 2 for what an operator wrote, 1 for what the work came to.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let usage = error.chain().any(|cause| cause.is::<ConfigError>());
+    let usage = error.downcast_ref::<ConfigError>().is_some();
     ExitCode::from(if usage { 2 } else { 1 })
 }
 

@@ -1,5 +1,5 @@
 //! The configuration, typed and complete: every key has its value, every address and every
-//! record has been read. [`file`] makes it from the operator's TOML.
+//! record has been read. [`mod@file`] makes it from the operator's TOML.
 
 pub mod address;
 pub mod domains;
@@ -150,7 +150,7 @@ pub enum LogFormat {
 }
 
 /// `[metrics]`. A key that is `None` leaves the choice to the OTEL_* variables.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
     /// `max_domains`: configured domains that metrics name.
     pub max_domains: usize,
@@ -227,6 +227,18 @@ impl Default for Log {
             target: LogTarget::Stderr,
             format: LogFormat::Text,
             level: tracing::Level::INFO,
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            max_domains: limits::METRIC_DOMAINS,
+            prometheus: None,
+            otlp_endpoint: None,
+            otlp_protocol: None,
+            otlp_interval: None,
         }
     }
 }

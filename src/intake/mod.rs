@@ -62,7 +62,7 @@ impl Intake {
 
     /// Whether a message for us may come in now: there is room, and we stay.
     fn room(&self, network: &str) -> Result<(), Rejection> {
-        if self.closing.closing.load(SeqCst) {
+        if self.closing.begun.load(SeqCst) {
             return Err(Rejection::ShuttingDown);
         }
         self.spool.state().room(network)
@@ -72,8 +72,8 @@ impl Intake {
 /// Counts the open transactions that hold mail of ours, so that SIGTERM can wait for them.
 #[derive(Debug, Default)]
 pub struct Closing {
-    closing: AtomicBool,
-    close: Notify,
+    begun: AtomicBool,
+    begin: Notify,
     inside: AtomicUsize,
     left: Notify,
 }
@@ -85,15 +85,15 @@ pub struct Inside(Arc<Closing>);
 impl Closing {
     /// From now on recipients of ours hear 451, and no connection is accepted.
     pub fn close(&self) {
-        self.closing.store(true, SeqCst);
-        self.close.notify_waiters();
+        self.begun.store(true, SeqCst);
+        self.begin.notify_waiters();
     }
 
     /// Resolves once [`Closing::close`] was called.
     pub async fn closed(self: Arc<Self>) {
-        let close = self.close.notified();
-        if !self.closing.load(SeqCst) {
-            close.await;
+        let begin = self.begin.notified();
+        if !self.begun.load(SeqCst) {
+            begin.await;
         }
     }
 

@@ -46,6 +46,10 @@ pub async fn run(
 }
 
 fn callbacks(listen: Arc<Listen>, intake: Intake) -> Callbacks<Session> {
+    message_callbacks(connection_callbacks(listen, intake))
+}
+
+fn connection_callbacks(listen: Arc<Listen>, intake: Intake) -> Callbacks<Session> {
     Callbacks::new()
         .on_negotiate(move |cx, actions, opts| {
             let session = Session::new(Arc::clone(&listen), intake.clone());
@@ -60,21 +64,32 @@ fn callbacks(listen: Arc<Listen>, intake: Intake) -> Callbacks<Session> {
             Box::pin(async move {
                 let no_reply = ProtoOpts::NOREPLY_CONNECT;
                 with(cx, no_reply, |session, _| {
-                    session.connect(host.to_bytes(), &socket)
+                    session.connect(host.to_bytes(), &socket);
                 })
             })
         })
         .on_helo(|cx, name| {
             Box::pin(async move {
                 with(cx, ProtoOpts::NOREPLY_HELO, |session, _| {
-                    session.helo(name.to_bytes())
+                    session.helo(name.to_bytes());
                 })
             })
         })
+        .on_close(|cx| {
+            Box::pin(async move {
+                cx.data = None;
+                Status::Continue
+            })
+        })
+        .on_unknown(|_, _| Box::pin(async { Status::Continue }))
+}
+
+fn message_callbacks(callbacks: Callbacks<Session>) -> Callbacks<Session> {
+    callbacks
         .on_mail(|cx, args| {
             Box::pin(async move {
                 with(cx, ProtoOpts::NOREPLY_MAIL, |session, facts| {
-                    session.mail(&args, &facts)
+                    session.mail(&args, &facts);
                 })
             })
         })
@@ -103,7 +118,7 @@ fn callbacks(listen: Arc<Listen>, intake: Intake) -> Callbacks<Session> {
         .on_eoh(|cx| {
             Box::pin(async move {
                 with(cx, ProtoOpts::NOREPLY_EOH, |session, _| {
-                    session.end_of_headers()
+                    session.end_of_headers();
                 })
             })
         })
@@ -126,13 +141,6 @@ fn callbacks(listen: Arc<Listen>, intake: Intake) -> Callbacks<Session> {
                 Status::Continue
             })
         })
-        .on_close(|cx| {
-            Box::pin(async move {
-                cx.data = None;
-                Status::Continue
-            })
-        })
-        .on_unknown(|_, _| Box::pin(async { Status::Continue }))
 }
 
 /// What we would like to agree on; the caller keeps the part that is offered.

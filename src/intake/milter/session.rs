@@ -84,11 +84,20 @@ struct Mail {
     raw: Vec<u8>,
     /// How much of `raw` is the header block.
     headers: usize,
-    oversized: bool,
-    /// Whether all sessions together hold too much, so that this one had to let go.
-    starved: bool,
+    kept: Kept,
     held: Option<OwnedSemaphorePermit>,
     inside: Option<Inside>,
+}
+
+/// How much of a message is in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// All that came.
+    Whole,
+    /// Its first part: it is larger than the limit.
+    Head,
+    /// Nothing: all sessions together held too much, and this one had to let go.
+    Nothing,
 }
 
 impl Session {
@@ -140,7 +149,7 @@ impl Session {
         self.mail = Some(Mail {
             config: self.intake.config.borrow().clone(),
             queue_id: facts.queue_id.clone(),
-            sender: args.first().map(|arg| plain(arg)).unwrap_or_default(),
+            sender: args.first().map(plain).unwrap_or_default(),
             login: facts.login.clone(),
             declared,
             ours: Vec::new(),
@@ -149,8 +158,7 @@ impl Session {
             authentication_results: Vec::new(),
             raw: Vec::new(),
             headers: 0,
-            oversized: false,
-            starved: false,
+            kept: Kept::Whole,
             held: None,
             inside: None,
         });
@@ -276,7 +284,7 @@ impl Session {
             mail.headers = 0;
         }
         mail.keep(chunk, &self.intake);
-        let enough = mail.oversized || mail.starved;
+        let enough = mail.kept != Kept::Whole;
         if enough && self.opts.contains(ProtoOpts::SKIP) {
             Answer::Skip
         } else {
@@ -304,7 +312,7 @@ impl Session {
             helo: self.helo.clone(),
             queue_id: mail.queue_id.clone(),
             sender: mail.sender.clone(),
-            recipients: mail.ours.iter().map(|argument| plain(argument)).collect(),
+            recipients: mail.ours.iter().map(plain).collect(),
             others: mail.others,
             authenticated: mail.login.clone(),
             authentication_results: std::mem::take(&mut mail.authentication_results),
@@ -332,11 +340,11 @@ impl Mail {
 
     /// Keeps bytes of the message, within the limit of one and within that of all together.
     fn keep(&mut self, bytes: &[u8], intake: &Intake) {
-        if self.oversized || self.starved {
+        if self.kept != Kept::Whole {
             return;
         }
         if self.raw.len() + bytes.len() > self.config.limits.max_message {
-            self.oversized = true;
+            self.kept = Kept::Head;
             let room = limits::OVERSIZE_HEAD
                 .saturating_sub(self.raw.len())
                 .min(bytes.len());
@@ -354,7 +362,7 @@ impl Mail {
             && more > 0
         {
             let Ok(more) = Arc::clone(&intake.in_flight).try_acquire_many_owned(more) else {
-                self.starved = true;
+                self.kept = Kept::Nothing;
                 self.raw = Vec::new();
                 self.held = None;
                 return;
@@ -433,7 +441,7 @@ impl Judgement {
         account.head = examined.head.as_ref();
 
         let parked = match action {
-            _ if mail.starved => {
+            _ if mail.kept == Kept::Nothing => {
                 account.verdict = Verdict::TryLater;
                 account.reason = Some(Rejection::NoRoom);
                 return finish(account, &intake, Ending::Reply(reply::NOT_STORED));
