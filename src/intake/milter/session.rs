@@ -424,17 +424,17 @@ impl Judgement {
         let action = if mail.ours.is_empty() {
             AtEom::Refuse(Rejection::UnknownRecipient)
         } else {
-            if !mail.oversized && !mail.starved {
-                let seen = examine::in_background(raw, &mail.config).await;
-                // Without it the program is ending, and has let go of the message.
-                mail.starved = seen.is_none();
-                (raw, examined) = seen.unwrap_or_else(|| (Vec::new(), Examined::unread()));
+            if mail.kept == Kept::Whole {
+                match examine::in_background(raw, &mail.config).await {
+                    Some(seen) => (raw, examined) = seen,
+                    // The program is ending, and has let go of the message.
+                    None => (raw, mail.kept) = (Vec::new(), Kept::Nothing),
+                }
             }
-            let may_refuse = !mail.others && !non_smtp;
             let message = Message {
                 opinion: examined.opinion,
-                oversized: mail.oversized,
-                may_refuse,
+                oversized: mail.kept == Kept::Head,
+                may_refuse: !mail.others && !non_smtp,
             };
             policy::at_eom(message, mail.config.milter.unrecognised)
         };
