@@ -41,8 +41,10 @@
 //! `main -> cli -> serve -> {intake, pipeline, drift, web} -> {spool, store, archive} ->
 //! telemetry -> config -> {unpack, report, dns} -> domain -> terms -> limits`.
 
+pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod intake;
 pub mod limits;
 pub mod report;
 pub mod terms;

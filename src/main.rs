@@ -1,3 +1,8 @@
 //! The program: see `lib.rs` for the map.
 
-fn main() {}
+use clap::Parser;
+use rua_milter::cli::{self, Cli};
+
+fn main() -> anyhow::Result<std::process::ExitCode> {
+    cli::run(&Cli::parse())
+}

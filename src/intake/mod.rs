@@ -1,0 +1,3 @@
+//! Front doors.
+
+pub mod import;
