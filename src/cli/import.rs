@@ -29,7 +29,7 @@ use crate::{
     data_dir::{self, Lock},
     intake::{
         examine::{self, Opinion},
-        import::{self, Item},
+        import,
     },
     pipeline::{Rooms, worker},
     spool::{self, Envelope, NewEntry, Spool, SpoolError},
@@ -139,15 +139,16 @@ async fn take_in(
     let (send, mut items) = mpsc::channel(READ_AHEAD);
     let (paths, limit) = (args.paths.clone(), config.limits.max_message);
     let reading = tokio::task::spawn_blocking(move || {
-        for path in &paths {
-            import::mails(path, limit, &mut |item| send.blocking_send(item).is_ok());
-        }
+        // An error of sending means that nobody listens any more.
+        paths.iter().try_for_each(|path| {
+            import::mails(path, limit, &mut |mail| send.blocking_send(Item::of(&mail)))
+        })
     });
     let bar = progress(args);
     let mut under_way: VecDeque<Put> = VecDeque::new();
     let (mut ids, mut names) = (Vec::new(), Vec::new());
     while let Some(item) = items.recv().await {
-        bar.inc(1);
+        bar.inc(item.raw.as_ref().map_or(0, Vec::len) as u64);
         let Some((name, entry)) = judge(item, config, totals).await else {
             continue;
         };
@@ -166,10 +167,34 @@ async fn take_in(
     for put in under_way {
         ids.push(put.await?);
     }
-    reading.await?;
+    let _ = reading.await?;
     bar.finish_and_clear();
     totals.spooled = ids.len() as u64;
     Ok((ids, names))
+}
+
+/// A mail on its way from the reading thread.
+struct Item {
+    name: String,
+    raw: Result<Vec<u8>, String>,
+}
+
+impl Item {
+    fn of(mail: &import::Mail<'_>) -> Self {
+        let path = mail.path.display();
+        let name = match mail.number {
+            Some(number) => format!("{path} message {number}"),
+            None => path.to_string(),
+        };
+        let raw = match &mail.content {
+            Ok(raw) => Ok(raw.to_vec()),
+            Err(unreadable) => Err(match std::error::Error::source(unreadable) {
+                Some(cause) => format!("{unreadable}: {cause}"),
+                None => unreadable.to_string(),
+            }),
+        };
+        Self { name, raw }
+    }
 }
 
 /// What is put into the spool of one item, if anything; the rest is told and counted here.
@@ -339,11 +364,11 @@ fn progress(args: &Args) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    // What comes by standard input cannot be counted before.
+    // What comes by standard input has no known end.
     let known = !args.paths.iter().any(|path| path.as_os_str() == "-");
-    let length = known.then(|| args.paths.iter().map(|path| import::count(path)).sum());
+    let length = known.then(|| args.paths.iter().map(|path| import::size(path)).sum());
     let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
-    let template = "{bar:30} {pos}/{len} mails, {per_sec}, {eta} left";
+    let template = "{bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
     bar.with_style(ProgressStyle::with_template(template).expect("a constant template"))
 }
 

@@ -311,6 +311,40 @@ pub struct Head {
     pub report_id: Option<String>,
 }
 
+/// A document that could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// What it is, if its head tells.
+    pub kind: Option<Kind>,
+    /// Why it cannot be used.
+    pub broken: Broken,
+}
+
+/// Reads a document of any kind; `open` gives it from its start, each time anew. The records are
+/// kept if they are `keep` at most.
+///
+/// A kind that this version does not read is [`Rejection::UnsupportedKind`].
+pub fn read<R: Read>(
+    open: impl Fn() -> R,
+    hints: &aggregate::Hints<'_>,
+    keep: usize,
+) -> Result<aggregate::Whole, Unread> {
+    aggregate::read_whole(&open, hints, keep).map_err(|broken| {
+        let kind = recognise(open()).map(|head| head.kind);
+        let unsupported = Broken {
+            rejection: Rejection::UnsupportedKind,
+            offset: 0,
+        };
+        Unread {
+            kind,
+            broken: match kind {
+                Some(Kind::Tls | Kind::Failure) => unsupported,
+                Some(Kind::Aggregate) | None => broken,
+            },
+        }
+    })
+}
+
 /// Tells what a document is from its first [`EXAMINE_INFLATED`] bytes, whatever its kind.
 pub fn recognise(input: impl Read) -> Option<Head> {
     let mut start = Vec::new();

@@ -425,10 +425,11 @@ impl Judgement {
             AtEom::Refuse(Rejection::UnknownRecipient)
         } else {
             if mail.kept == Kept::Whole {
-                match examine::in_background(raw, &mail.config).await {
-                    Some(seen) => (raw, examined) = seen,
+                if let Some(seen) = examine::in_background(raw, &mail.config).await {
+                    (raw, examined) = seen;
+                } else {
                     // The program is ending, and has let go of the message.
-                    None => (raw, mail.kept) = (Vec::new(), Kept::Nothing),
+                    (raw, mail.kept) = (Vec::new(), Kept::Nothing);
                 }
             }
             let message = Message {

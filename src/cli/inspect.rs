@@ -1,0 +1,257 @@
+//! `inspect`: reads reports without storing them. Needs no configuration.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use comfy_table::{ContentArrangement, Table, presets};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::escape;
+use crate::{
+    domain::Domain,
+    intake::import::{self, Mail, Unreadable},
+    limits::MAX_MESSAGE,
+    report::{self, aggregate::Hints},
+    terms::{Kind, Rejection},
+    unpack::{self, Bounds, Document},
+};
+
+/// Characters of one cell.
+const CELL: usize = 200;
+/// Rows of one table: a long run is shown in pieces rather than held in memory.
+const ROWS: usize = 500;
+
+/// Read reports and show what they say, without storing anything
+///
+/// Exits with 1 if anything could not be read.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Mails, mbox files, Maildirs, bare .xml, .gz or .zip files, folders of these; - is stdin
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Print one JSON object a line, for each document found
+    #[arg(long)]
+    json: bool,
+}
+
+/// One line: a document, or what could not be read.
+#[derive(Debug, Serialize)]
+struct Line {
+    path: String,
+    part: String,
+    #[serde(flatten)]
+    what: What,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum What {
+    Report(Box<Facts>),
+    Error {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        kind: Option<Kind>,
+        error: String,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Facts {
+    kind: Kind,
+    org_name: String,
+    report_id: String,
+    domain: Domain,
+    begin: i64,
+    end: i64,
+    records: u64,
+    messages: u64,
+    skipped_records: u64,
+    notes: Vec<String>,
+    digest: String,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut show = Show::new(args.json);
+    let mut all = || -> io::Result<()> {
+        for path in &args.paths {
+            import::mails(path, MAX_MESSAGE, &mut |mail| {
+                lines(&mail)
+                    .into_iter()
+                    .try_for_each(|line| show.line(line))
+            })?;
+        }
+        show.flush()
+    };
+    match all() {
+        // Whoever read us has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        result => {
+            result.context("cannot write the result")?;
+            Ok(ExitCode::from(u8::from(show.unread)))
+        }
+    }
+}
+
+/// What one mail or file holds.
+fn lines(mail: &Mail<'_>) -> Vec<Line> {
+    let path = mail.path.to_string_lossy().into_owned();
+    let line = |part: &str, what| Line {
+        path: path.clone(),
+        // Messages of an mbox are told apart by their number in front.
+        part: match mail.number {
+            Some(number) => format!("{number}:{part}"),
+            None => part.to_owned(),
+        },
+        what,
+    };
+    let raw = match &mail.content {
+        Ok(raw) => raw,
+        Err(Unreadable::TooLarge) => return vec![line("", error(None, Rejection::TooLarge))],
+        Err(Unreadable::Io(cause)) => {
+            let error = format!("cannot read: {cause}");
+            return vec![line("", What::Error { kind: None, error })];
+        }
+    };
+    let found = unpack::documents(raw, &Bounds::default());
+    let mut lines: Vec<_> = found
+        .documents
+        .iter()
+        .map(|document| line(&document.part, read(document)))
+        .collect();
+    lines.extend(
+        found
+            .rejected
+            .into_iter()
+            .map(|(part, rejection)| line(&part, error(None, rejection))),
+    );
+    if lines.is_empty() {
+        lines.push(line("", error(None, Rejection::NotAReport)));
+    }
+    lines
+}
+
+fn read(document: &Document) -> What {
+    let hints = Hints {
+        file_name: document.file_name.as_deref(),
+    };
+    match report::read(|| document.open(), &hints, 0) {
+        Ok(whole) => {
+            let report = whole.report;
+            What::Report(Box::new(Facts {
+                kind: Kind::Aggregate,
+                org_name: report.metadata.org_name,
+                report_id: report.metadata.report_id,
+                domain: report.policy.domain,
+                begin: report.metadata.begin,
+                end: report.metadata.end,
+                records: report.records,
+                messages: report.messages,
+                skipped_records: report.skipped_records,
+                notes: report.notes,
+                digest: report.digest.to_string(),
+            }))
+        }
+        Err(unread) => error(unread.kind, unread.broken.rejection),
+    }
+}
+
+fn error(kind: Option<Kind>, rejection: Rejection) -> What {
+    What::Error {
+        kind,
+        error: rejection.to_string(),
+    }
+}
+
+/// Where lines go: to stdout at once as JSON, or into tables.
+struct Show {
+    json: bool,
+    table: Table,
+    unread: bool,
+}
+
+impl Show {
+    fn new(json: bool) -> Self {
+        Self {
+            json,
+            table: table(),
+            unread: false,
+        }
+    }
+
+    fn line(&mut self, line: Line) -> io::Result<()> {
+        self.unread |= matches!(line.what, What::Error { .. });
+        if self.json {
+            let json = serde_json::to_string(&line)?;
+            return writeln!(io::stdout().lock(), "{}", escape::json(&json));
+        }
+        self.table
+            .add_row(row(line).map(|cell| escape::text(&cell, CELL)));
+        if self.table.row_count() >= ROWS {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.table.row_count() > 0 {
+            writeln!(io::stdout().lock(), "{}", self.table)?;
+            self.table = table();
+        }
+        Ok(())
+    }
+}
+
+fn table() -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header([
+            "file", "part", "reporter", "domain", "from", "to", "records", "messages", "remarks",
+        ]);
+    table
+}
+
+fn row(line: Line) -> [String; 9] {
+    match line.what {
+        What::Report(facts) => {
+            let mut remarks = facts.notes;
+            if facts.skipped_records > 0 {
+                remarks.insert(0, format!("{} records left out", facts.skipped_records));
+            }
+            [
+                line.path,
+                line.part,
+                facts.org_name,
+                facts.domain.to_string(),
+                minute(facts.begin),
+                minute(facts.end),
+                facts.records.to_string(),
+                facts.messages.to_string(),
+                remarks.join("; "),
+            ]
+        }
+        What::Error { kind, error } => {
+            let remark = match kind {
+                Some(kind) => format!("not read: {error} ({kind})"),
+                None => format!("not read: {error}"),
+            };
+            let mut row = [const { String::new() }; 9];
+            (row[0], row[1], row[8]) = (line.path, line.part, remark);
+            row
+        }
+    }
+}
+
+/// A time as people read it, UTC.
+fn minute(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map_or_else(
+        |_| seconds.to_string(),
+        |time| time.strftime("%Y-%m-%d %H:%M").to_string(),
+    )
+}
