@@ -1,1 +1,6 @@
 //! What a user can see, through real sockets and real servers, in one binary.
+
+mod house;
+mod lab;
+mod postfix;
+mod samples;
