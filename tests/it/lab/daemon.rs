@@ -130,10 +130,6 @@ impl Daemon {
         &self.settings
     }
 
-    pub fn config(&self) -> &Path {
-        &self.config
-    }
-
     /// Where the spool, the store and the archive are.
     pub fn data(&self) -> &Path {
         &self.settings.data
@@ -232,14 +228,34 @@ impl Daemon {
 
     /// Reasons of the spool's entries in a state, in order of arrival; empty before it exists.
     pub fn spool(&self, state: &str) -> Vec<String> {
-        let read = || -> rusqlite::Result<Vec<String>> {
-            let spool = database(&self.data().join("spool.sqlite"))?;
-            spool
-                .prepare("SELECT coalesce(reason, '') FROM entry WHERE state = ?1 ORDER BY id")?
+        self.entries("coalesce(reason, '')", state)
+    }
+
+    /// The raw mails of these entries.
+    pub fn spooled(&self, state: &str) -> Vec<Vec<u8>> {
+        self.entries("raw", state)
+    }
+
+    /// The envelopes of these entries.
+    pub fn envelopes(&self, state: &str) -> Vec<serde_json::Value> {
+        let texts: Vec<String> = self.entries("envelope", state);
+        let parse = |text: String| serde_json::from_str(&text).expect("JSON");
+        texts.into_iter().map(parse).collect()
+    }
+
+    fn entries<T: rusqlite::types::FromSql>(&self, column: &str, state: &str) -> Vec<T> {
+        let path = self.data().join("spool.sqlite");
+        if !path.exists() {
+            return Vec::new();
+        }
+        let read = || -> rusqlite::Result<Vec<T>> {
+            let query = format!("SELECT {column} FROM entry WHERE state = ?1 ORDER BY id");
+            database(&path)?
+                .prepare(&query)?
                 .query_map([state], |row| row.get(0))?
                 .collect()
         };
-        read().unwrap_or_default()
+        read().expect("the spool")
     }
 
     /// Holds a transaction on the report store, so that nothing can be stored meanwhile.

@@ -26,11 +26,6 @@ impl Report {
         }
     }
 
-    /// Sum of the counts.
-    pub fn messages(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
     /// RFC 7489 appendix C.
     pub fn xml(&self) -> String {
         let Self { id, domain, .. } = self;
@@ -278,7 +273,20 @@ Regards
     ))
 }
 
-/// The same, with a body of `lines` lines.
+/// A mail with these bytes as its one gzip file, whatever they are.
+pub fn attached(to: &str, file: &[u8]) -> Vec<u8> {
+    let headers = headers("noreply-dmarc@reporter.example", to, "Report", "attached");
+    crlf(&format!(
+        "{headers}Content-Type: application/gzip; name=\"report.xml.gz\"
+Content-Disposition: attachment; filename=\"report.xml.gz\"
+Content-Transfer-Encoding: base64
+
+{}",
+        base64(file)
+    ))
+}
+
+/// An ordinary mail, with a body of `lines` lines.
 pub fn long(to: &str, lines: usize) -> Vec<u8> {
     let mut mail = ordinary(to);
     for n in 0..lines {

@@ -8,6 +8,7 @@ pub mod mails;
 pub mod postfix;
 pub mod sink;
 pub mod smtp;
+pub mod tap;
 
 use std::{
     fs,
@@ -33,6 +34,7 @@ pub mod replies {
     pub const UNKNOWN: &str = "550 5.1.1 No reports are received at this address";
     pub const NO_ROOM: &str = "451 4.3.1 Reports cannot be taken right now, please try again later";
     pub const TOO_LARGE: &str = "552 5.3.4 Report exceeds the size limit";
+    pub const NOT_STORED: &str = "451 4.3.0 Report could not be stored, please try again later";
     pub const FOREIGN: &str = "550 5.7.1 This report is about a domain that is not handled here";
     pub const NOT_A_REPORT: &str = "550 5.7.1 This address receives DMARC reports only";
 }
