@@ -177,5 +177,7 @@ fn without_us_postfix_itself_adds_only_its_received_field() {
     assert!(reply.starts_with("250"), "{reply}");
     until("it is delivered", SOON, || sink.recipients() == [USER]);
     assert!(sink.received()[0].data.ends_with(&mail));
+    postfix.sendmail(&mail);
+    until("both are", SOON, || sink.recipients() == [USER, USER]);
     until("the queue is empty", SOON, || postfix.queue().is_empty());
 }
