@@ -45,5 +45,6 @@ pub mod config;
 pub mod domain;
 pub mod limits;
 pub mod report;
+pub mod spool;
 pub mod terms;
 pub mod unpack;

@@ -40,44 +40,61 @@ pub enum Standing {
     Unknown,
 }
 
-/// `recipients.template`: one address for every domain, such as `{domain}@rua.example.net`.
+/// `recipients.template`: one address for every domain, such as `{domain}@rua.example.net`, or
+/// the very same for all, such as `rua@example.net`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     before: String,
-    after: String,
+    /// What follows `{domain}`, if that stands in the template.
+    after: Option<String>,
     host: Domain,
 }
 
 impl Template {
-    /// Reads a template: one `{domain}` in the local part, and a host.
+    /// Reads a template: at most one `{domain}` in the local part, and a host.
     pub fn parse(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
         let (local, host) = text.rsplit_once('@')?;
-        let (before, after) = local.split_once("{domain}")?;
-        let host = Domain::parse(host)?;
+        let (before, after) = match local.split_once("{domain}") {
+            Some((before, after)) => (before, Some(after)),
+            None => (local, None),
+        };
         let plain = |part: &str| !part.contains(['{', '}', '"', '@', ' ']);
-        (plain(before) && plain(after)).then(|| Self {
-            before: before.to_ascii_lowercase(),
-            after: after.to_ascii_lowercase(),
+        if local.is_empty() || !plain(before) || !after.is_none_or(plain) {
+            return None;
+        }
+        let host = Domain::parse(host)?;
+        Some(Self {
+            before: before.to_owned(),
+            after: after.map(str::to_owned),
             host,
         })
     }
 
     fn address_for(&self, domain: &Domain) -> Recipient {
-        let local = format!("{}{domain}{}", self.before, self.after);
+        let local = match &self.after {
+            Some(after) => format!("{}{domain}{after}", self.before),
+            None => self.before.clone(),
+        };
         Recipient {
             local: local.into(),
             host: self.host.clone(),
         }
     }
 
-    fn domain_in<'a>(&self, address: &'a Recipient) -> Option<&'a str> {
+    /// Whether `address` is the template's for a domain that `is_configured`.
+    fn matches(&self, address: &Recipient, is_configured: impl FnOnce(&str) -> bool) -> bool {
         if address.host != self.host {
-            return None;
+            return false;
         }
-        address
-            .local
-            .strip_prefix(&*self.before)?
-            .strip_suffix(&*self.after)
+        match &self.after {
+            None => *address.local == *self.before,
+            Some(after) => address
+                .local
+                .strip_prefix(&*self.before)
+                .and_then(|rest| rest.strip_suffix(&**after))
+                .is_some_and(is_configured),
+        }
     }
 }
 
@@ -122,12 +139,9 @@ impl DomainList {
     }
 
     fn receives(&self, address: &Recipient) -> bool {
-        self.addresses.contains(address)
-            || self
-                .template
-                .as_ref()
-                .and_then(|template| template.domain_in(address))
-                .is_some_and(|name| self.domains.contains_key(name))
+        let by_template =
+            |template: &Template| template.matches(address, |name| self.domains.contains_key(name));
+        self.addresses.contains(address) || self.template.as_ref().is_some_and(by_template)
     }
 
     /// The configured domain that a report about `domain` belongs to: itself, or the nearest

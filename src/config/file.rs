@@ -1,1 +1,703 @@
 //! The operator's TOML -> [`super::Config`].
+//!
+//! Every key is optional where a default can exist, and unknown keys are errors. An error names
+//! the file, the line, the key, and what was expected.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    After, Config, Dns, Limits, Listen, ListenAddress, Log, LogFormat, LogTarget, Metrics, Milter,
+    OtlpProtocol, Peer, Unrecognised,
+    address::Recipient,
+    domains::{DomainEntry, DomainList, Template},
+};
+use crate::{domain::Domain, limits};
+
+/// Where the packages put the configuration.
+pub const DEFAULT_PATH: &str = "/etc/rua-milter/rua-milter.toml";
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line is wrong.
+    #[error("{}:{line}: {key}: {expected}", path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+        /// The key, or what stands there instead of one.
+        key: String,
+        /// What was expected.
+        expected: String,
+    },
+}
+
+/// Reads a configuration file and the domain files that it names.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = read(path)?;
+    Source { path, text: &text }.parse()
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Raw {
+    data_dir: Option<PathBuf>,
+    node: Option<String>,
+    domain_files: Vec<PathBuf>,
+    listen: Vec<RawListen>,
+    milter: RawMilter,
+    recipients: RawRecipients,
+    domain: Vec<RawDomain>,
+    limits: RawLimits,
+    log: RawLog,
+    metrics: RawMetrics,
+    dns: RawDns,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawListen {
+    address: Spanned<String>,
+    name: Option<Spanned<String>>,
+    mode: Option<Spanned<String>>,
+    group: Option<String>,
+    peer: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawMilter {
+    max_connections: Option<Spanned<i64>>,
+    after: Option<Spanned<String>>,
+    unrecognised: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawRecipients {
+    hosts: Vec<Spanned<String>>,
+    template: Option<Spanned<String>>,
+    delimiter: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDomain {
+    name: Spanned<String>,
+    #[serde(default)]
+    rua: Vec<Spanned<String>>,
+    wanted: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "the keys carry their unit")]
+struct RawLimits {
+    max_message_bytes: Option<Spanned<i64>>,
+    max_spool_bytes: Option<Spanned<i64>>,
+    min_free_bytes: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLog {
+    target: Option<Spanned<String>>,
+    format: Option<Spanned<String>>,
+    level: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawMetrics {
+    max_domains: Option<Spanned<i64>>,
+    prometheus: Option<Spanned<String>>,
+    otlp_endpoint: Option<Spanned<String>>,
+    otlp_protocol: Option<Spanned<String>>,
+    otlp_interval_secs: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDns {
+    watch: Option<bool>,
+    servers: Vec<Spanned<String>>,
+    timeout_secs: Option<Spanned<i64>>,
+    interval_secs: Option<Spanned<i64>>,
+}
+
+/// One text and where it came from.
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn parse(&self) -> Result<Config, ConfigError> {
+        let raw: Raw = toml::from_str(self.text).map_err(|error| {
+            let span = error.span().unwrap_or(0..0);
+            self.wrong(&span, error.message().to_owned())
+        })?;
+        Ok(Config {
+            data_dir: raw
+                .data_dir
+                .clone()
+                .unwrap_or_else(|| "/var/lib/rua-milter".into()),
+            node: raw.node.clone().unwrap_or_else(host_name),
+            listen: self.listen(&raw.listen)?,
+            milter: self.milter(&raw.milter)?,
+            domains: self.domains(&raw)?,
+            limits: self.limits(&raw.limits)?,
+            log: self.log(&raw.log)?,
+            metrics: self.metrics(&raw.metrics)?,
+            dns: self.dns(&raw.dns)?,
+        })
+    }
+
+    /// The error at `span`: the key is what stands before the `=` of that line.
+    fn wrong(&self, span: &Range<usize>, expected: String) -> ConfigError {
+        let before = &self.text[..span.start.min(self.text.len())];
+        let line = before.matches('\n').count() + 1;
+        let text = self.text.lines().nth(line - 1).unwrap_or_default();
+        let key = text.split('=').next().unwrap_or_default().trim();
+        ConfigError::Wrong {
+            path: self.path.to_owned(),
+            line,
+            key: key.to_owned(),
+            expected,
+        }
+    }
+
+    /// Reads one value; `expected` says what it should have been.
+    fn value<R, T>(
+        &self,
+        raw: &Spanned<R>,
+        expected: &str,
+        read: impl FnOnce(&R) -> Option<T>,
+    ) -> Result<T, ConfigError> {
+        read(raw.get_ref()).ok_or_else(|| self.wrong(&raw.span(), format!("expected {expected}")))
+    }
+
+    /// Reads one value if it is there.
+    fn or<R, T>(
+        &self,
+        raw: Option<&Spanned<R>>,
+        default: T,
+        expected: &str,
+        read: impl FnOnce(&R) -> Option<T>,
+    ) -> Result<T, ConfigError> {
+        raw.map_or(Ok(default), |raw| self.value(raw, expected, read))
+    }
+
+    fn listen(&self, raw: &[RawListen]) -> Result<Vec<Listen>, ConfigError> {
+        if raw.is_empty() {
+            return Ok(vec![Listen::default()]);
+        }
+        let mut names = HashSet::new();
+        let mut listen = Vec::with_capacity(raw.len());
+        for (index, raw) in raw.iter().enumerate() {
+            let name = match &raw.name {
+                Some(name) => self.value(name, "a name of letters, digits, `-`, `_`", |name| {
+                    is_name(name).then(|| name.clone())
+                })?,
+                None if index == 0 => "milter".to_owned(),
+                None => format!("milter-{}", index + 1),
+            };
+            if !names.insert(name.clone()) {
+                let place = raw
+                    .name
+                    .as_ref()
+                    .map_or_else(|| raw.address.span(), Spanned::span);
+                return Err(self.wrong(&place, "expected a name that no other listener has".into()));
+            }
+            let mode = self.or(
+                raw.mode.as_ref(),
+                0o660,
+                "octal permissions such as \"0660\"",
+                |m| u32::from_str_radix(m, 8).ok().filter(|mode| *mode <= 0o777),
+            )?;
+            let address = self.value(
+                &raw.address,
+                "\"unix:/path\", \"inet:127.0.0.1:8891\" or \"inet:[::1]:8891\"",
+                |text| listen_address(text, mode, raw.group.as_deref()),
+            )?;
+            let peer = self.or(
+                raw.peer.as_ref(),
+                Peer::Mta,
+                "\"mta\" or \"stalwart\"",
+                |p| choose(p, &[("mta", Peer::Mta), ("stalwart", Peer::Stalwart)]),
+            )?;
+            listen.push(Listen {
+                name,
+                address,
+                peer,
+            });
+        }
+        Ok(listen)
+    }
+
+    fn milter(&self, raw: &RawMilter) -> Result<Milter, ConfigError> {
+        let default = Milter::default();
+        Ok(Milter {
+            max_connections: self.or(
+                raw.max_connections.as_ref(),
+                default.max_connections,
+                "a number from 1 to 100000",
+                |n| {
+                    usize::try_from(*n)
+                        .ok()
+                        .filter(|n| (1..=100_000).contains(n))
+                },
+            )?,
+            after: self.or(
+                raw.after.as_ref(),
+                default.after,
+                "\"discard\" or \"deliver\"",
+                |text| {
+                    choose(
+                        text,
+                        &[("discard", After::Discard), ("deliver", After::Deliver)],
+                    )
+                },
+            )?,
+            unrecognised: self.or(
+                raw.unrecognised.as_ref(),
+                default.unrecognised,
+                "\"reject\", \"park\" or \"deliver\"",
+                |text| {
+                    choose(
+                        text,
+                        &[
+                            ("reject", Unrecognised::Reject),
+                            ("park", Unrecognised::Park),
+                            ("deliver", Unrecognised::Deliver),
+                        ],
+                    )
+                },
+            )?,
+        })
+    }
+
+    fn domains(&self, raw: &Raw) -> Result<DomainList, ConfigError> {
+        let mut entries: HashMap<Domain, DomainEntry> = HashMap::new();
+        for raw in &raw.domain {
+            let name = self.value(&raw.name, "a domain name", |name| Domain::parse(name))?;
+            let rua = raw
+                .rua
+                .iter()
+                .map(|a| self.value(a, "an address such as rua@example.net", |a| address(a)))
+                .collect::<Result<_, _>>()?;
+            let wanted = raw
+                .wanted
+                .as_ref()
+                .map(|w| self.value(w, WANTED, |w| wanted(w)));
+            let entry = DomainEntry {
+                name: name.clone(),
+                rua,
+                wanted: wanted.transpose()?,
+            };
+            if entries.insert(name, entry).is_some() {
+                let expected = "expected each domain once".into();
+                return Err(self.wrong(&raw.name.span(), expected));
+            }
+        }
+        for file in &raw.domain_files {
+            let path = self.path.parent().unwrap_or(Path::new("")).join(file);
+            read_domain_file(&path, &mut entries)?;
+        }
+        let hosts = raw
+            .recipients
+            .hosts
+            .iter()
+            .map(|host| self.value(host, "a host name", |host| Domain::parse(host)))
+            .collect::<Result<_, _>>()?;
+        let template = raw.recipients.template.as_ref().map(|template| {
+            self.value(
+                template,
+                "a template such as \"{domain}@rua.example.net\"",
+                |t| Template::parse(t),
+            )
+        });
+        let delimiter = raw
+            .recipients
+            .delimiter
+            .clone()
+            .unwrap_or_else(|| "+".to_owned());
+        Ok(DomainList::new(
+            entries.into_values().collect(),
+            hosts,
+            template.transpose()?,
+            delimiter,
+        ))
+    }
+
+    fn limits(&self, raw: &RawLimits) -> Result<Limits, ConfigError> {
+        let default = Limits::default();
+        Ok(Limits {
+            max_message: self.or(
+                raw.max_message_bytes.as_ref(),
+                default.max_message,
+                "bytes, from 65536 to 1073741824",
+                |n| {
+                    usize::try_from(*n)
+                        .ok()
+                        .filter(|n| (1 << 16..=1 << 30).contains(n))
+                },
+            )?,
+            max_spool: self.or(
+                raw.max_spool_bytes.as_ref(),
+                default.max_spool,
+                "bytes, at least 1048576",
+                |n| u64::try_from(*n).ok().filter(|n| *n >= 1 << 20),
+            )?,
+            min_free: self.or(
+                raw.min_free_bytes.as_ref(),
+                default.min_free,
+                "bytes",
+                |n| u64::try_from(*n).ok(),
+            )?,
+        })
+    }
+
+    fn log(&self, raw: &RawLog) -> Result<Log, ConfigError> {
+        let default = Log::default();
+        Ok(Log {
+            target: self.or(
+                raw.target.as_ref(),
+                default.target,
+                "\"stderr\" or \"journald\"",
+                |t| {
+                    choose(
+                        t,
+                        &[
+                            ("stderr", LogTarget::Stderr),
+                            ("journald", LogTarget::Journald),
+                        ],
+                    )
+                },
+            )?,
+            format: self.or(
+                raw.format.as_ref(),
+                default.format,
+                "\"text\" or \"json\"",
+                |t| choose(t, &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+            )?,
+            level: self.or(
+                raw.level.as_ref(),
+                default.level,
+                "\"error\", \"warn\", \"info\" or \"debug\"",
+                |text| {
+                    choose(
+                        text,
+                        &[
+                            ("error", tracing::Level::ERROR),
+                            ("warn", tracing::Level::WARN),
+                            ("info", tracing::Level::INFO),
+                            ("debug", tracing::Level::DEBUG),
+                        ],
+                    )
+                },
+            )?,
+        })
+    }
+
+    fn metrics(&self, raw: &RawMetrics) -> Result<Metrics, ConfigError> {
+        Ok(Metrics {
+            max_domains: self.or(
+                raw.max_domains.as_ref(),
+                limits::METRIC_DOMAINS,
+                "a number from 0 to 10000",
+                |n| usize::try_from(*n).ok().filter(|n| *n <= 10_000),
+            )?,
+            prometheus: self.or(
+                raw.prometheus.as_ref(),
+                None,
+                "an address and port",
+                |text| text.parse().ok().map(Some),
+            )?,
+            otlp_endpoint: self.or(
+                raw.otlp_endpoint.as_ref(),
+                None,
+                "a URL such as \"http://127.0.0.1:4317\"",
+                |url| {
+                    let known = url.starts_with("http://") || url.starts_with("https://");
+                    known.then(|| Some(url.clone()))
+                },
+            )?,
+            otlp_protocol: self.or(
+                raw.otlp_protocol.as_ref(),
+                None,
+                "\"grpc\" or \"http/protobuf\"",
+                |text| {
+                    choose(
+                        text,
+                        &[
+                            ("grpc", Some(OtlpProtocol::Grpc)),
+                            ("http/protobuf", Some(OtlpProtocol::HttpProtobuf)),
+                        ],
+                    )
+                },
+            )?,
+            otlp_interval: self.or(raw.otlp_interval_secs.as_ref(), None, SECS, |n| {
+                secs(*n).map(Some)
+            })?,
+        })
+    }
+
+    fn dns(&self, raw: &RawDns) -> Result<Dns, ConfigError> {
+        let default = Dns::default();
+        let servers = raw
+            .servers
+            .iter()
+            .map(|server| {
+                self.value(server, "an address, with or without port", |text| {
+                    let bare = || text.parse().ok().map(|ip| SocketAddr::new(ip, 53));
+                    text.parse().ok().or_else(bare)
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Dns {
+            watch: raw.watch.unwrap_or(default.watch),
+            servers,
+            timeout: self.or(raw.timeout_secs.as_ref(), default.timeout, SECS, |n| {
+                secs(*n)
+            })?,
+            interval: self.or(raw.interval_secs.as_ref(), default.interval, SECS, |n| {
+                secs(*n)
+            })?,
+        })
+    }
+}
+
+const SECS: &str = "seconds, from 1 to 604800";
+const WANTED: &str = "a DMARC record such as \"v=DMARC1; p=reject\"";
+
+fn secs(n: i64) -> Option<Duration> {
+    u64::try_from(n)
+        .ok()
+        .filter(|n| (1..=604_800).contains(n))
+        .map(Duration::from_secs)
+}
+
+fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Option<T> {
+    choices
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, choice)| *choice)
+}
+
+fn is_name(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (1..=32).contains(&name.len()) && name.bytes().all(fits)
+}
+
+fn address(text: &str) -> Option<Recipient> {
+    Recipient::parse(text.as_bytes())
+}
+
+fn wanted(text: &str) -> Option<String> {
+    text.trim()
+        .starts_with("v=DMARC1")
+        .then(|| text.trim().to_owned())
+}
+
+fn listen_address(text: &str, mode: u32, group: Option<&str>) -> Option<ListenAddress> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = PathBuf::from(path);
+        // The kernel's bound on the path of a socket is 108 octets with the final NUL.
+        let fits = path.is_absolute() && path.as_os_str().len() < 108;
+        return fits.then(|| ListenAddress::Unix {
+            path,
+            mode,
+            group: group.map(str::to_owned),
+        });
+    }
+    text.strip_prefix("inet:")?
+        .parse()
+        .ok()
+        .map(ListenAddress::Tcp)
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}
+
+/// Reads a domain file: one domain a line, then optionally, after a tab each, addresses
+/// separated by commas and the wanted record. `#` starts a comment.
+fn read_domain_file(
+    path: &Path,
+    entries: &mut HashMap<Domain, DomainEntry>,
+) -> Result<(), ConfigError> {
+    let text = read(path)?;
+    for (index, line) in text.lines().enumerate() {
+        let content = line.split('#').next().unwrap_or_default().trim_end();
+        if content.trim().is_empty() {
+            continue;
+        }
+        let wrong = |key: &str, expected: &str| ConfigError::Wrong {
+            path: path.to_owned(),
+            line: index + 1,
+            key: key.to_owned(),
+            expected: format!("expected {expected}"),
+        };
+        let mut fields = content.split('\t').map(str::trim);
+        let text = fields.next().unwrap_or_default();
+        let name = Domain::parse(text).ok_or_else(|| wrong(text, "a domain name"))?;
+        let rua = fields
+            .next()
+            .unwrap_or_default()
+            .split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(|text| address(text).ok_or_else(|| wrong(text, "an address")))
+            .collect::<Result<_, _>>()?;
+        let wanted = match fields.next().unwrap_or_default() {
+            "" => None,
+            text => Some(wanted(text).ok_or_else(|| wrong(text, WANTED))?),
+        };
+        if let Some(extra) = fields.next() {
+            return Err(wrong(
+                extra,
+                "at most three fields: domain, addresses, wanted record",
+            ));
+        }
+        let entry = DomainEntry {
+            name: name.clone(),
+            rua,
+            wanted,
+        };
+        if entries.insert(name, entry).is_some() {
+            return Err(wrong(text, "each domain once"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::domains::Standing;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Source {
+            path: Path::new("rua-milter.toml"),
+            text,
+        }
+        .parse()
+    }
+
+    fn error(text: &str) -> String {
+        parse(text).expect_err("an error").to_string()
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let config = parse("").expect("a configuration");
+        assert_eq!(config.listen, [Listen::default()]);
+        assert_eq!(config.limits, Limits::default());
+        assert!(config.domains.is_empty());
+    }
+
+    /// `packaging/rua-milter.toml` shows every key, commented, at its default.
+    #[test]
+    fn the_sample_is_the_default() {
+        let sample = include_str!("../../packaging/rua-milter.toml");
+        let uncommented: String = sample
+            .lines()
+            .map(|line| line.strip_prefix("#:").unwrap_or(line).to_owned() + "\n")
+            .collect();
+        let mut shown = parse(&uncommented).expect("the sample parses");
+        assert_eq!(shown.node, "localhost", "the sample shows a host name");
+        shown.node = host_name();
+        let plain = parse(sample).expect("the sample as it is");
+        assert_eq!(
+            plain,
+            parse("").expect("empty"),
+            "as shipped, nothing is set"
+        );
+        assert_eq!(shown, plain, "every key is shown at its default");
+        let keys = include_str!("file.rs");
+        for key in keys
+            .split("\nstruct Raw")
+            .skip(1)
+            .filter_map(|part| part.split("\n}").next())
+            .flat_map(str::lines)
+            .filter_map(|line| {
+                line.strip_prefix("    ")?
+                    .split_once(": ")
+                    .map(|(key, _)| key)
+            })
+        {
+            assert!(sample.contains(key), "{key} is not in the sample");
+        }
+    }
+
+    #[test]
+    fn an_error_names_file_line_key_and_what_was_expected() {
+        assert_eq!(
+            error("\n[[listen]]\naddress = \"tcp:1\"\n"),
+            "rua-milter.toml:3: address: expected \"unix:/path\", \"inet:127.0.0.1:8891\" or \
+             \"inet:[::1]:8891\""
+        );
+        let unknown = error("data_dri = \"/x\"\n");
+        assert!(
+            unknown.starts_with("rua-milter.toml:1: data_dri: unknown field"),
+            "{unknown}"
+        );
+        let kind = error("[milter]\nmax_connections = \"many\"\n");
+        assert!(
+            kind.starts_with("rua-milter.toml:2: max_connections: invalid type"),
+            "{kind}"
+        );
+        let twice = error("[[domain]]\nname = \"a.example\"\n[[domain]]\nname = \"A.example.\"\n");
+        assert_eq!(twice, "rua-milter.toml:4: name: expected each domain once");
+    }
+
+    #[test]
+    fn a_domain_file_holds_names_addresses_and_records() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let main = dir.path().join("rua-milter.toml");
+        std::fs::write(&main, "domain_files = [\"list\"]\n").expect("written");
+        let list = dir.path().join("list");
+        std::fs::write(
+            &list,
+            "# all of ours\na.example\nb.example\trua@b.example, x@b.example\tv=DMARC1; p=none # b\n\n",
+        )
+        .expect("written");
+        let config = load(&main).expect("a configuration");
+        assert_eq!(config.domains.len(), 2);
+        assert_eq!(config.domains.standing(b"<x@b.example>"), Standing::Ours);
+        std::fs::write(&list, "a.example\nb example\n").expect("written");
+        let error = load(&main).expect_err("an error").to_string();
+        assert!(
+            error.ends_with("list:2: b example: expected a domain name"),
+            "{error}"
+        );
+    }
+}

@@ -177,6 +177,21 @@ pub struct Dns {
     pub interval: Duration,
 }
 
+impl Default for Listen {
+    fn default() -> Self {
+        let address = ListenAddress::Unix {
+            path: "/run/rua-milter/rua.sock".into(),
+            mode: 0o660,
+            group: None,
+        };
+        Self {
+            name: "milter".into(),
+            address,
+            peer: Peer::Mta,
+        }
+    }
+}
+
 impl Default for Milter {
     fn default() -> Self {
         Self {

@@ -1,0 +1,422 @@
+//! What was accepted and is not yet stored.
+//!
+//! A SQLite file of its own (WAL, synchronous=FULL), apart from the report store, so that
+//! neither a corrupt nor a slow store ever stops intake. [`Spool::put`] returns when the entry
+//! is durable, and the doors say 250 only then. One thread ([`writer`]) commits whatever waits
+//! as one transaction: a commit costs one disk sync, however many messages share it.
+//!
+//! Parked mail is kept here too, with its reason, for a later version to try again.
+
+mod schema;
+mod state;
+mod writer;
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{SyncSender, TrySendError},
+    },
+};
+
+use rusqlite::{Connection, OptionalExtension};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::{
+    config::Limits,
+    terms::{Door, Rejection},
+};
+pub use state::State;
+use writer::{Job, Work};
+
+/// The file in the data directory.
+pub const FILE: &str = "spool.sqlite";
+
+/// Why the spool cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Opening, or making a fresh one.
+    #[error("cannot open the spool {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// Another version of the program made it.
+    #[error("the spool {} has schema {found}, this program knows {known}", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// A setting that durability rests on could not be made.
+    #[error("the spool refuses {0}")]
+    Setting(&'static str),
+    /// A broken file could not be set aside.
+    #[error("cannot set the broken spool {} aside", path.display())]
+    SetAside {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The thread could not be started.
+    #[error("cannot start the spool's writer")]
+    Thread(#[source] std::io::Error),
+    /// A read or a commit failed; nothing of it was acknowledged.
+    #[error("spool")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A commit failed, shared by several waiters.
+    #[error("spool: {0}")]
+    Commit(Arc<str>),
+    /// More messages wait than the bound.
+    #[error("the spool's queue is full")]
+    Busy,
+    /// The writer has ended.
+    #[error("the spool is closed")]
+    Closed,
+}
+
+/// Who sent what to whom, and what only the MTA knew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The way by which it came.
+    pub door: Door,
+    /// The listener's name, or empty.
+    pub listener: String,
+    /// The client's address, if it has one.
+    pub client: Option<IpAddr>,
+    /// The client's name as the MTA gives it.
+    pub client_name: String,
+    /// The argument of HELO.
+    pub helo: String,
+    /// The MTA's queue id, once known.
+    pub queue_id: String,
+    /// The argument of MAIL, without brackets.
+    pub sender: String,
+    /// The arguments of RCPT that are ours, without brackets.
+    pub recipients: Vec<String>,
+    /// Whether the message had recipients that are not ours.
+    pub others: bool,
+    /// The SASL login, for mail that was submitted with authentication.
+    pub authenticated: Option<String>,
+    /// Authentication-Results fields, topmost first, bounded.
+    pub authentication_results: Vec<String>,
+}
+
+impl Envelope {
+    /// The client's network, by which the parked space is shared out: /24 or /48.
+    pub fn network(&self) -> String {
+        match self.client {
+            Some(IpAddr::V4(ip)) => {
+                let [a, b, c, _] = ip.octets();
+                format!("{a}.{b}.{c}.0/24")
+            }
+            Some(IpAddr::V6(ip)) => {
+                let [a, b, c, ..] = ip.segments();
+                format!("{a:x}:{b:x}:{c:x}::/48")
+            }
+            None => String::new(),
+        }
+    }
+}
+
+/// An entry on its way in.
+#[derive(Debug)]
+pub struct NewEntry {
+    /// Its envelope.
+    pub envelope: Envelope,
+    /// When it came, UTC epoch seconds.
+    pub arrived: i64,
+    /// The message.
+    pub raw: Vec<u8>,
+    /// Why it goes to the parked ones at once, if it does.
+    pub parked: Option<Rejection>,
+}
+
+/// An entry that the pipeline works on.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its number in this spool; never used twice.
+    pub id: i64,
+    /// When it came, UTC epoch seconds.
+    pub arrived: i64,
+    /// Its envelope.
+    pub envelope: Envelope,
+    /// The message.
+    pub raw: Vec<u8>,
+}
+
+/// What became of claimed entries.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Used: they go.
+    pub done: Vec<i64>,
+    /// Not usable: they stay, with the reason.
+    pub parked: Vec<(i64, Rejection)>,
+    /// Not tried, as something else failed: their attempt is taken back.
+    pub released: Vec<i64>,
+}
+
+/// The spool, shared by the doors and the pipeline.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    jobs: SyncSender<Job>,
+    state: Arc<State>,
+    path: PathBuf,
+    id: Arc<str>,
+}
+
+/// The writer's thread; joined at the end, after every [`Spool`] is gone.
+#[derive(Debug)]
+pub struct Writer(std::thread::JoinHandle<()>);
+
+impl Writer {
+    /// Waits for the last commit.
+    pub fn join(self) {
+        if self.0.join().is_err() {
+            tracing::error!("the spool's writer ended by a panic");
+        }
+    }
+}
+
+/// Opens the spool in `dir`, makes it if there is none, sets a broken one aside, and starts
+/// its writer.
+pub fn open(dir: &Path, limits: Limits) -> Result<(Spool, Writer), SpoolError> {
+    let path = dir.join(FILE);
+    let (conn, id) = schema::open_or_set_aside(&path)?;
+    let state = Arc::new(State::new(limits, dir));
+    let (jobs, waiting) = std::sync::mpsc::sync_channel(crate::limits::SPOOL_QUEUE);
+    let writer = writer::start(conn, waiting, Arc::clone(&state))?;
+    Ok((
+        Spool {
+            jobs,
+            state,
+            path,
+            id: id.into(),
+        },
+        Writer(writer),
+    ))
+}
+
+impl Spool {
+    /// Makes an entry durable and gives its number. When this returns an error, nothing was
+    /// acknowledged and nothing of it will be worked on, unless the commit itself is in doubt.
+    pub async fn put(&self, entry: NewEntry) -> Result<i64, SpoolError> {
+        let ids = self.ask(Work::Put(Box::new(entry))).await?;
+        ids.first().copied().ok_or(SpoolError::Closed)
+    }
+
+    /// Takes entries to work on, oldest first, and counts an attempt for each before it returns.
+    /// An entry that was tried before comes alone, so that it can only end itself.
+    pub async fn claim(&self) -> Result<Vec<i64>, SpoolError> {
+        self.ask(Work::Claim).await
+    }
+
+    /// Records what became of claimed entries.
+    pub async fn settle(&self, settled: Settled) -> Result<(), SpoolError> {
+        self.ask(Work::Settle(settled)).await.map(|_| ())
+    }
+
+    async fn ask(&self, work: Work) -> Result<Vec<i64>, SpoolError> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs
+            .try_send(Job { work, reply })
+            .map_err(|error| match error {
+                TrySendError::Full(_) => SpoolError::Busy,
+                TrySendError::Disconnected(_) => SpoolError::Closed,
+            })?;
+        answer.await.map_err(|_| SpoolError::Closed)?
+    }
+
+    /// A connection of its own for reading entries; blocking.
+    pub fn reader(&self) -> Result<Reader, SpoolError> {
+        Reader::open(&self.path)
+    }
+
+    /// Depth, room and pulse.
+    pub fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// What tells this spool file from any other, earlier or elsewhere.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// Reads entries; never writes.
+#[derive(Debug)]
+pub struct Reader(Connection);
+
+impl Reader {
+    /// Opens the spool file at `path` read-only.
+    pub fn open(path: &Path) -> Result<Self, SpoolError> {
+        schema::open_read_only(path).map(Self)
+    }
+
+    /// One entry, if it is still there.
+    pub fn load(&self, id: i64) -> Result<Option<Entry>, SpoolError> {
+        let mut statement = self
+            .0
+            .prepare_cached("SELECT arrived, envelope, raw FROM entry WHERE id = ?1")?;
+        let entry = statement.query_row([id], |row| {
+            let envelope: String = row.get(1)?;
+            let envelope = serde_json::from_str(&envelope).map_err(|error| {
+                rusqlite::Error::FromSqlConversionFailure(
+                    1,
+                    rusqlite::types::Type::Text,
+                    Box::new(error),
+                )
+            })?;
+            Ok(Entry {
+                id,
+                arrived: row.get(0)?,
+                envelope,
+                raw: row.get(2)?,
+            })
+        });
+        Ok(entry.optional()?)
+    }
+
+    /// Whether any of `ids` still waits to be worked on.
+    pub fn any_new(&self, ids: std::ops::RangeInclusive<i64>) -> Result<bool, SpoolError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM entry WHERE state = 'new' AND id BETWEEN ?1 AND ?2)",
+        )?;
+        Ok(statement.query_row([ids.start(), ids.end()], |row| row.get(0))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn envelope() -> Envelope {
+        Envelope {
+            door: Door::Milter,
+            listener: "milter".into(),
+            client: Some([192, 0, 2, 9].into()),
+            client_name: String::new(),
+            helo: String::new(),
+            queue_id: "4X".into(),
+            sender: "noreply@reporter.example".into(),
+            recipients: vec!["rua@reports.example".into()],
+            others: false,
+            authenticated: None,
+            authentication_results: Vec::new(),
+        }
+    }
+
+    fn entry(raw: &[u8], parked: Option<Rejection>) -> NewEntry {
+        NewEntry {
+            envelope: envelope(),
+            arrived: 1_700_000_000,
+            raw: raw.into(),
+            parked,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_put_is_there_after_reopening_until_it_is_settled() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (spool, writer) = open(dir.path(), Limits::default()).expect("a spool");
+        let first = spool.put(entry(b"one", None)).await.expect("durable");
+        let second = spool.put(entry(b"two", None)).await.expect("durable");
+        drop(spool);
+        writer.join();
+
+        let (spool, _writer) = open(dir.path(), Limits::default()).expect("a spool");
+        assert_eq!(spool.state().depth().new_entries, 2);
+        assert_eq!(spool.claim().await.expect("claimed"), [first, second]);
+        let loaded = spool
+            .reader()
+            .expect("a reader")
+            .load(first)
+            .expect("read")
+            .expect("there");
+        assert_eq!(
+            (loaded.raw.as_slice(), loaded.envelope),
+            (b"one".as_slice(), envelope())
+        );
+        let settled = Settled {
+            done: vec![first],
+            parked: vec![(second, Rejection::Truncated)],
+            ..Settled::default()
+        };
+        spool.settle(settled).await.expect("settled");
+        let depth = spool.state().depth();
+        assert_eq!(
+            (depth.new_entries, depth.parked_entries, depth.parked_bytes),
+            (0, 1, 3)
+        );
+        assert!(spool.claim().await.expect("claimed").is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_was_tried_comes_alone_and_is_parked_in_the_end() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (spool, _writer) = open(dir.path(), Limits::default()).expect("a spool");
+        let bad = spool.put(entry(b"bad", None)).await.expect("durable");
+        assert_eq!(spool.claim().await.expect("claimed"), [bad]);
+        let good = spool.put(entry(b"good", None)).await.expect("durable");
+        assert_eq!(spool.claim().await.expect("claimed"), [good]);
+        let done = Settled {
+            done: vec![good],
+            ..Settled::default()
+        };
+        spool.settle(done).await.expect("settled");
+        for _ in 1..crate::limits::MAX_ATTEMPTS {
+            assert_eq!(spool.claim().await.expect("claimed"), [bad]);
+        }
+        assert!(spool.claim().await.expect("claimed").is_empty());
+        assert_eq!(spool.state().depth().parked_entries, 1);
+    }
+
+    #[tokio::test]
+    async fn a_released_entry_was_not_tried() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (spool, _writer) = open(dir.path(), Limits::default()).expect("a spool");
+        let id = spool.put(entry(b"x", None)).await.expect("durable");
+        for _ in 0..10 {
+            assert_eq!(spool.claim().await.expect("claimed"), [id]);
+            let released = Settled {
+                released: vec![id],
+                ..Settled::default()
+            };
+            spool.settle(released).await.expect("settled");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_spool_and_a_greedy_network_are_told_apart() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let limits = Limits {
+            max_message: 1_000,
+            max_spool: 10_000,
+            min_free: 0,
+        };
+        let (spool, _writer) = open(dir.path(), limits).expect("a spool");
+        let network = envelope().network();
+        assert_eq!(network, "192.0.2.0/24");
+        spool
+            .put(entry(&[0; 1_001], Some(Rejection::Truncated)))
+            .await
+            .expect("durable");
+        assert_eq!(spool.state().room(&network), Err(Rejection::ParkedQuota));
+        assert_eq!(spool.state().room("198.51.100.0/24"), Ok(()));
+        spool.put(entry(&[0; 8_000], None)).await.expect("durable");
+        assert_eq!(
+            spool.state().room("198.51.100.0/24"),
+            Err(Rejection::NoRoom)
+        );
+    }
+}

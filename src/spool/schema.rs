@@ -1,0 +1,188 @@
+//! The spool's file: its table, its settings, and what is done with a broken one.
+
+use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::SpoolError;
+
+/// `PRAGMA user_version` of this schema.
+const VERSION: i64 = 1;
+
+/// `state` is `new` or `parked`. `raw` stands last: SQLite then reads the other columns without
+/// walking the overflow pages of the message. The partial index serves the claim; the parked
+/// ones are found by network, by which their space is shared out.
+const TABLES: &str = "
+    CREATE TABLE spool (id TEXT NOT NULL, beat INTEGER NOT NULL);
+    INSERT INTO spool VALUES (lower(hex(randomblob(8))), 0);
+    CREATE TABLE entry (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        state TEXT NOT NULL CHECK (state IN ('new', 'parked')),
+        arrived INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        reason TEXT,
+        network TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        envelope TEXT NOT NULL,
+        raw BLOB NOT NULL
+    );
+    CREATE INDEX entry_new ON entry (attempts > 0, id) WHERE state = 'new';
+    CREATE INDEX entry_parked ON entry (network, size) WHERE state = 'parked';
+    PRAGMA user_version = 1;
+";
+
+/// Opens the file for writing and gives it with its own name. One that SQLite calls broken is
+/// set aside under another name, loudly, and a fresh one begins.
+pub fn open_or_set_aside(path: &Path) -> Result<(Connection, String), SpoolError> {
+    match open(path) {
+        Err(SpoolError::Open { source, .. }) if is_broken(&source) => {
+            let aside = set_aside(path)?;
+            tracing::error!(
+                spool = %path.display(),
+                aside = %aside.display(),
+                error = %source,
+                "the spool is broken; it was set aside and a fresh one begins"
+            );
+            open(path)
+        }
+        opened => opened,
+    }
+}
+
+/// Opens the file for reading only.
+pub fn open_read_only(path: &Path) -> Result<Connection, SpoolError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let wrong = |source| SpoolError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let conn = Connection::open_with_flags(path, flags).map_err(wrong)?;
+    conn.busy_timeout(BUSY).map_err(wrong)?;
+    Ok(conn)
+}
+
+/// How long a connection waits for another process, such as an `import` beside the daemon.
+const BUSY: Duration = Duration::from_secs(5);
+
+fn open(path: &Path) -> Result<(Connection, String), SpoolError> {
+    let wrong = |source| SpoolError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    // SQLite would make the file with the permissions of the umask; it holds mail.
+    let _ = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    let mut conn = Connection::open(path).map_err(wrong)?;
+    conn.busy_timeout(BUSY).map_err(wrong)?;
+    // Must come before the first table; gives freed pages back without rewriting the file.
+    conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")
+        .map_err(wrong)?;
+    let mode: String = conn
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+        .map_err(wrong)?;
+    if mode != "wal" {
+        return Err(SpoolError::Setting("journal_mode=WAL"));
+    }
+    conn.pragma_update(None, "synchronous", "FULL")
+        .map_err(wrong)?;
+    let level: i64 = conn
+        .query_row("PRAGMA synchronous", [], |row| row.get(0))
+        .map_err(wrong)?;
+    if level != 2 {
+        return Err(SpoolError::Setting("synchronous=FULL"));
+    }
+    conn.pragma_update(None, "trusted_schema", false)
+        .map_err(wrong)?;
+    conn.pragma_update(None, "cell_size_check", true)
+        .map_err(wrong)?;
+    conn.pragma_update(None, "journal_size_limit", 64 << 20)
+        .map_err(wrong)?;
+
+    let version = |conn: &Connection| conn.query_row("PRAGMA user_version", [], |row| row.get(0));
+    let begin = rusqlite::TransactionBehavior::Immediate;
+    let transaction = conn.transaction_with_behavior(begin).map_err(wrong)?;
+    if version(&transaction).map_err(wrong)? == 0 {
+        transaction.execute_batch(TABLES).map_err(wrong)?;
+    }
+    transaction.commit().map_err(wrong)?;
+    let found: i64 = version(&conn).map_err(wrong)?;
+    if found != VERSION {
+        return Err(SpoolError::Schema {
+            path: path.to_owned(),
+            found,
+            known: VERSION,
+        });
+    }
+    let id = conn
+        .query_row("SELECT id FROM spool", [], |row| row.get(0))
+        .map_err(wrong)?;
+    Ok((conn, id))
+}
+
+fn is_broken(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+fn set_aside(path: &Path) -> Result<PathBuf, SpoolError> {
+    let with = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    let aside = (1..=u16::MAX)
+        .map(|n| with(&format!(".broken-{n}")))
+        .find(|aside| !aside.exists())
+        .unwrap_or_else(|| with(".broken"));
+    let wrong = |source| SpoolError::SetAside {
+        path: path.to_owned(),
+        source,
+    };
+    std::fs::rename(path, &aside).map_err(wrong)?;
+    for log in ["-wal", "-shm"] {
+        if with(log).exists() {
+            std::fs::rename(with(log), format!("{}{log}", aside.display())).map_err(wrong)?;
+        }
+    }
+    Ok(aside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_file_is_set_aside_and_a_fresh_one_begins() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("spool.sqlite");
+        std::fs::write(
+            &path,
+            b"this is no database, and long enough to tell".repeat(100),
+        )
+        .expect("written");
+        let (_, first) = open_or_set_aside(&path).expect("a fresh spool");
+        assert!(dir.path().join("spool.sqlite.broken-1").exists());
+        let (_, second) = open_or_set_aside(&path).expect("the same spool");
+        assert_eq!(first, second);
+    }
+
+    #[test]
+    fn another_schema_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("spool.sqlite");
+        let (conn, _) = open_or_set_aside(&path).expect("a spool");
+        conn.pragma_update(None, "user_version", 99).expect("set");
+        drop(conn);
+        let error = open_or_set_aside(&path).expect_err("an error");
+        assert!(
+            matches!(error, SpoolError::Schema { found: 99, .. }),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! Depth, room and pulse of the spool, for those who must not wait for it.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use tokio::sync::Notify;
+
+use crate::{
+    config::Limits,
+    limits::{MAX_SPOOL_ENTRIES, PARKED_SHARE},
+    terms::Rejection,
+};
+
+/// What the writer knows, readable at any time without waiting.
+#[derive(Debug)]
+pub struct State {
+    limits: Mutex<Limits>,
+    /// The directory whose disk must keep room.
+    dir: PathBuf,
+    depth: Mutex<Depth>,
+    free: AtomicU64,
+    failing: AtomicBool,
+    beat: Mutex<Instant>,
+    /// Rings when an entry has become durable, by this process or another.
+    pub arrived: Notify,
+}
+
+/// How much the spool holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Entries that wait.
+    pub new_entries: u64,
+    /// Their bytes.
+    pub new_bytes: u64,
+    /// Arrival of the oldest of them, UTC epoch seconds.
+    pub oldest_new: Option<i64>,
+    /// Parked entries.
+    pub parked_entries: u64,
+    /// Their bytes.
+    pub parked_bytes: u64,
+    /// Bytes of them by network.
+    pub parked_by_network: HashMap<String, u64>,
+}
+
+impl State {
+    pub(super) fn new(limits: Limits, dir: &Path) -> Self {
+        let state = Self {
+            limits: Mutex::new(limits),
+            dir: dir.to_owned(),
+            depth: Mutex::default(),
+            free: AtomicU64::new(u64::MAX),
+            failing: AtomicBool::new(false),
+            beat: Mutex::new(Instant::now()),
+            arrived: Notify::new(),
+        };
+        state.measure_disk();
+        state
+    }
+
+    /// Whether a message from `network` may come in now.
+    pub fn room(&self, network: &str) -> Result<(), Rejection> {
+        let limits = *lock(&self.limits);
+        let depth = lock(&self.depth);
+        let held = depth.new_bytes + depth.parked_bytes;
+        let entries = depth.new_entries + depth.parked_entries;
+        if self.failing.load(Relaxed)
+            || self.free.load(Relaxed) < limits.min_free
+            || held + limits.max_message as u64 > limits.max_spool
+            || entries >= MAX_SPOOL_ENTRIES
+        {
+            return Err(Rejection::NoRoom);
+        }
+        let parked = depth.parked_by_network.get(network).copied().unwrap_or(0);
+        // Mail without a network is the operator's own.
+        if !network.is_empty() && parked > limits.max_spool / PARKED_SHARE {
+            return Err(Rejection::ParkedQuota);
+        }
+        Ok(())
+    }
+
+    /// Takes the limits of a reloaded configuration.
+    pub fn set_limits(&self, limits: Limits) {
+        *lock(&self.limits) = limits;
+    }
+
+    /// How much the spool holds.
+    pub fn depth(&self) -> Depth {
+        lock(&self.depth).clone()
+    }
+
+    /// When the writer last showed that it lives.
+    pub fn last_beat(&self) -> Instant {
+        *lock(&self.beat)
+    }
+
+    /// Whether the last commit failed.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Relaxed)
+    }
+
+    pub(super) fn beat(&self) {
+        *lock(&self.beat) = Instant::now();
+    }
+
+    pub(super) fn set_failing(&self, failing: bool) {
+        self.failing.store(failing, Relaxed);
+    }
+
+    pub(super) fn with_depth(&self, change: impl FnOnce(&mut Depth)) {
+        change(&mut lock(&self.depth));
+    }
+
+    pub(super) fn measure_disk(&self) {
+        // Unknown is not full: the commit itself will tell.
+        let free = nix::sys::statvfs::statvfs(&self.dir).map_or(u64::MAX, |disk| {
+            disk.blocks_available() * disk.fragment_size()
+        });
+        self.free.store(free, Relaxed);
+    }
+}
+
+/// The values stay usable after a panic elsewhere: each is replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,359 @@
+//! The one thread that writes: commits what waits, then answers each waiter.
+//!
+//! There is no timer in the way of a message: while one commit syncs, the next batch gathers.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::{NewEntry, Settled, SpoolError, State, state::Depth};
+use crate::{
+    limits::{CLAIM_BYTES, CLAIM_ENTRIES, MAX_ATTEMPTS, SPOOL_BATCH},
+    terms::Rejection,
+};
+
+/// What the writer is asked for. Every answer is a list of entry ids.
+#[derive(Debug)]
+pub struct Job {
+    pub work: Work,
+    pub reply: oneshot::Sender<Result<Vec<i64>, SpoolError>>,
+}
+
+#[derive(Debug)]
+pub enum Work {
+    /// Make an entry durable; answers its id.
+    Put(Box<NewEntry>),
+    /// Give entries to work on; answers their ids.
+    Claim,
+    /// Record what became of them; answers nothing.
+    Settle(Settled),
+}
+
+/// How often the writer looks around: at the disk, at what another process wrote, at free pages.
+const ROUND: Duration = Duration::from_secs(1);
+/// Pages given back to the file system in one round; 4 MiB at a page size of 4 KiB.
+const GIVE_BACK_PAGES: u32 = 1_000;
+
+pub fn start(
+    conn: Connection,
+    waiting: Receiver<Job>,
+    state: Arc<State>,
+) -> Result<JoinHandle<()>, SpoolError> {
+    let mut writer = Writer {
+        conn,
+        state,
+        seen_version: 0,
+    };
+    writer.recount()?;
+    std::thread::Builder::new()
+        .name("spool".into())
+        .spawn(move || writer.run(&waiting))
+        .map_err(SpoolError::Thread)
+}
+
+struct Writer {
+    conn: Connection,
+    state: Arc<State>,
+    /// `PRAGMA data_version`: moves when another process has written.
+    seen_version: i64,
+}
+
+impl Writer {
+    fn run(&mut self, waiting: &Receiver<Job>) {
+        let mut last_round = Instant::now();
+        loop {
+            let first = match waiting.recv_timeout(ROUND) {
+                Ok(job) => Some(job),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            self.state.beat();
+            if let Some(first) = first {
+                let batch: Vec<Job> = std::iter::once(first)
+                    .chain(waiting.try_iter().take(SPOOL_BATCH - 1))
+                    .collect();
+                self.commit(batch);
+            }
+            if last_round.elapsed() >= ROUND {
+                last_round = Instant::now();
+                if let Err(error) = self.look_around() {
+                    self.failed(&error);
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: Vec<Job>) {
+        let mut depth = self.state.depth();
+        let arrived = batch.iter().any(|job| matches!(job.work, Work::Put(_)));
+        let begin = TransactionBehavior::Immediate;
+        let committed = self
+            .conn
+            .transaction_with_behavior(begin)
+            .and_then(|transaction| {
+                let answers = batch
+                    .iter()
+                    .map(|job| apply(&transaction, &mut depth, &job.work))
+                    .collect::<Result<Vec<_>, _>>()?;
+                transaction.commit()?;
+                Ok(answers)
+            });
+        // A waiter that has gone away (its connection closed) need not hear the answer.
+        match committed {
+            Ok(answers) => {
+                self.state.with_depth(|known| *known = depth);
+                self.state.set_failing(false);
+                for (job, ids) in batch.into_iter().zip(answers) {
+                    drop(job.reply.send(Ok(ids)));
+                }
+                if arrived {
+                    self.state.arrived.notify_one();
+                }
+            }
+            Err(error) => {
+                self.failed(&error);
+                let why: Arc<str> = error.to_string().into();
+                for job in batch {
+                    drop(job.reply.send(Err(SpoolError::Commit(Arc::clone(&why)))));
+                }
+            }
+        }
+    }
+
+    fn failed(&self, error: &rusqlite::Error) {
+        if !self.state.is_failing() {
+            tracing::error!(%error, "the spool cannot be written; our recipients hear 451");
+        }
+        self.state.set_failing(true);
+    }
+
+    /// What another process wrote is counted, free pages are given back, and after a failure a
+    /// small write shows whether the disk takes one again.
+    fn look_around(&mut self) -> Result<(), rusqlite::Error> {
+        self.state.measure_disk();
+        if self.state.is_failing() {
+            self.conn.execute("UPDATE spool SET beat = beat + 1", [])?;
+            tracing::info!("the spool can be written again");
+            self.state.set_failing(false);
+        }
+        let version: i64 = self
+            .conn
+            .query_row("PRAGMA data_version", [], |row| row.get(0))?;
+        if version != self.seen_version {
+            self.recount()?;
+            self.state.arrived.notify_one();
+        }
+        let oldest = self.conn.query_row(
+            "SELECT min(arrived) FROM (SELECT arrived FROM entry WHERE state = 'new' LIMIT 1000)",
+            [],
+            |row| row.get(0),
+        )?;
+        self.state.with_depth(|depth| depth.oldest_new = oldest);
+        let free: i64 = self
+            .conn
+            .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        if free > 0 {
+            let give_back = format!("PRAGMA incremental_vacuum({GIVE_BACK_PAGES})");
+            self.conn.execute_batch(&give_back)?;
+        }
+        Ok(())
+    }
+
+    fn recount(&mut self) -> Result<(), rusqlite::Error> {
+        let mut depth = Depth::default();
+        {
+            let mut statement = self.conn.prepare(
+                "SELECT state, network, count(*), coalesce(sum(size), 0), min(arrived)
+                 FROM entry GROUP BY state, network",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let (entries, bytes): (u64, u64) = (row.get(2)?, row.get(3)?);
+                if row.get_ref(0)?.as_str()? == "new" {
+                    depth.new_entries += entries;
+                    depth.new_bytes += bytes;
+                    let oldest: i64 = row.get(4)?;
+                    depth.oldest_new = Some(depth.oldest_new.map_or(oldest, |o| o.min(oldest)));
+                } else {
+                    depth.park(row.get(1)?, entries, bytes);
+                }
+            }
+        }
+        self.seen_version = self
+            .conn
+            .query_row("PRAGMA data_version", [], |row| row.get(0))?;
+        self.state.with_depth(|known| *known = depth);
+        Ok(())
+    }
+}
+
+impl Depth {
+    fn park(&mut self, network: String, entries: u64, bytes: u64) {
+        self.parked_entries += entries;
+        self.parked_bytes += bytes;
+        *self.parked_by_network.entry(network).or_default() += bytes;
+    }
+
+    fn take_new(&mut self, bytes: u64) {
+        self.new_entries = self.new_entries.saturating_sub(1);
+        self.new_bytes = self.new_bytes.saturating_sub(bytes);
+    }
+}
+
+fn apply(
+    transaction: &Transaction<'_>,
+    depth: &mut Depth,
+    work: &Work,
+) -> Result<Vec<i64>, rusqlite::Error> {
+    match work {
+        Work::Put(entry) => put(transaction, depth, entry).map(|id| vec![id]),
+        Work::Claim => claim(transaction, depth),
+        Work::Settle(settled) => settle(transaction, depth, settled).map(|()| Vec::new()),
+    }
+}
+
+fn put(
+    transaction: &Transaction<'_>,
+    depth: &mut Depth,
+    entry: &NewEntry,
+) -> Result<i64, rusqlite::Error> {
+    let network = entry.envelope.network();
+    let bytes = entry.raw.len() as u64;
+    let envelope = serde_json::to_string(&entry.envelope)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO entry (state, arrived, reason, network, size, envelope, raw)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute((
+            if entry.parked.is_some() {
+                "parked"
+            } else {
+                "new"
+            },
+            entry.arrived,
+            entry.parked.map(Rejection::as_str),
+            &network,
+            bytes,
+            envelope,
+            &entry.raw,
+        ))?;
+    if entry.parked.is_some() {
+        depth.park(network, 1, bytes);
+    } else {
+        depth.new_entries += 1;
+        depth.new_bytes += bytes;
+    }
+    Ok(transaction.last_insert_rowid())
+}
+
+/// Untried entries by the batch; when there are none, the oldest tried one alone. One that has
+/// used up its attempts is parked: whatever it does to us, it did it often enough.
+fn claim(transaction: &Transaction<'_>, depth: &mut Depth) -> Result<Vec<i64>, rusqlite::Error> {
+    let mut ids = Vec::new();
+    let mut bytes = 0;
+    {
+        let mut untried = transaction.prepare_cached(
+            "SELECT id, size FROM entry WHERE state = 'new' AND attempts > 0 = 0
+             ORDER BY id LIMIT ?1",
+        )?;
+        let mut rows = untried.query([CLAIM_ENTRIES])?;
+        while let Some(row) = rows.next()? {
+            bytes += row.get::<_, usize>(1)?;
+            if bytes > CLAIM_BYTES && !ids.is_empty() {
+                break;
+            }
+            ids.push(row.get(0)?);
+        }
+    }
+    if ids.is_empty() {
+        park_the_hopeless(transaction, depth)?;
+        let mut tried = transaction.prepare_cached(
+            "SELECT id FROM entry WHERE state = 'new' AND attempts > 0 = 1 ORDER BY id LIMIT 1",
+        )?;
+        ids = tried
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+    }
+    let mut count =
+        transaction.prepare_cached("UPDATE entry SET attempts = attempts + 1 WHERE id = ?1")?;
+    for id in &ids {
+        count.execute([id])?;
+    }
+    Ok(ids)
+}
+
+fn park_the_hopeless(
+    transaction: &Transaction<'_>,
+    depth: &mut Depth,
+) -> Result<(), rusqlite::Error> {
+    let mut hopeless = transaction.prepare_cached(
+        "SELECT id FROM entry WHERE state = 'new' AND attempts > 0 = 1 AND attempts >= ?1",
+    )?;
+    let ids: Vec<i64> = hopeless
+        .query_map([MAX_ATTEMPTS], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for id in ids {
+        tracing::error!(
+            spool_id = id,
+            "parked: working on it ended the program repeatedly"
+        );
+        park(transaction, depth, id, Rejection::Crashed)?;
+    }
+    Ok(())
+}
+
+fn settle(
+    transaction: &Transaction<'_>,
+    depth: &mut Depth,
+    settled: &Settled,
+) -> Result<(), rusqlite::Error> {
+    let mut delete = transaction
+        .prepare_cached("DELETE FROM entry WHERE id = ?1 AND state = 'new' RETURNING size")?;
+    for id in &settled.done {
+        let sizes = delete
+            .query_map([id], |row| row.get(0))?
+            .collect::<Result<Vec<u64>, _>>()?;
+        for bytes in sizes {
+            depth.take_new(bytes);
+        }
+    }
+    for (id, reason) in &settled.parked {
+        park(transaction, depth, *id, *reason)?;
+    }
+    let mut release =
+        transaction.prepare_cached("UPDATE entry SET attempts = attempts - 1 WHERE id = ?1")?;
+    for id in &settled.released {
+        release.execute([id])?;
+    }
+    Ok(())
+}
+
+fn park(
+    transaction: &Transaction<'_>,
+    depth: &mut Depth,
+    id: i64,
+    reason: Rejection,
+) -> Result<(), rusqlite::Error> {
+    let mut park = transaction.prepare_cached(
+        "UPDATE entry SET state = 'parked', reason = ?2 WHERE id = ?1 AND state = 'new'
+         RETURNING network, size",
+    )?;
+    let parked: Vec<(String, u64)> = park
+        .query_map((id, reason.as_str()), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (network, bytes) in parked {
+        depth.take_new(bytes);
+        depth.park(network, 1, bytes);
+    }
+    Ok(())
+}
