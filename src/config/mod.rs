@@ -1,5 +1,5 @@
 //! The configuration, typed and complete: every key has its value, every address and every
-//! record has been read. [`file`] makes it from the operator's TOML.
+//! record has been read. [`mod@file`] makes it from the operator's TOML.
 
 pub mod address;
 pub mod domains;
