@@ -5,7 +5,7 @@ use crate::lab::{
     Lab, RUA, SOON, USER,
     daemon::Stored,
     mails::{self, Report},
-    replies, until,
+    replies, smtp, until,
 };
 
 #[test]
@@ -119,18 +119,13 @@ fn sigterm_lets_open_transactions_finish_and_starts_none() {
     });
     assert!(idle.rcpt(USER).starts_with("250"), "others go on");
     assert!(idle.data(&mails::ordinary(USER)).starts_with("250"));
-    let mail = report().google(RUA);
-    open.send(&mails_end(&mail));
+    open.send(&smtp::stuffed(&report().google(RUA)));
     let reply = open.reply();
     assert!(reply.starts_with("250"), "{reply}");
     assert!(lab.daemon.wait().success());
     lab.daemon.restart();
     lab.daemon.expect_stored("example.com", ONE);
     until("the other has it", SOON, || lab.sink.recipients() == [USER]);
-}
-
-fn mails_end(mail: &[u8]) -> Vec<u8> {
-    crate::lab::smtp::stuffed(mail)
 }
 
 #[test]

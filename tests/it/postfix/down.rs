@@ -4,7 +4,7 @@ use super::{ONE, report};
 use crate::lab::{
     Lab, RUA, SOON, USER, mails,
     postfix::{DEFERRING_SINK, Options},
-    until,
+    smtp, until,
 };
 
 /// reports.example as the manual recommends: no mailboxes, and a transport that leads nowhere.
@@ -89,7 +89,7 @@ fn without_a_milter_at_its_end_the_message_comes_again() {
     lab.daemon.kill();
     let reply = client.command("DATA");
     let reply = if reply.starts_with("354") {
-        client.send(&crate::lab::smtp::stuffed(&report().google(RUA)));
+        client.send(&smtp::stuffed(&report().google(RUA)));
         client.reply()
     } else {
         reply

@@ -3,7 +3,13 @@
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use super::{ONE, report};
-use crate::lab::{Lab, RUA, daemon::Daemon, free_port, open_dir, postfix::Postfix, replies};
+use crate::lab::{
+    Lab, RUA,
+    daemon::{Daemon, Settings},
+    free_port, open_dir,
+    postfix::Postfix,
+    replies,
+};
 
 fn takes_a_report(lab: &Lab) {
     let mut client = lab.client();
@@ -91,7 +97,7 @@ fn a_socket_file_that_a_crash_left_is_no_hindrance() {
 #[test]
 fn a_second_daemon_on_the_same_data_ends_at_once() {
     let dir = open_dir();
-    let mut settings = crate::lab::daemon::Settings::new(&dir.path().join("data"));
+    let mut settings = Settings::new(&dir.path().join("data"));
     settings.listen = vec![format!("unix:{}/one.sock", dir.path().display())];
     let first = Daemon::start(&dir.path().join("one.toml"), &settings);
     settings.listen = vec![format!("unix:{}/two.sock", dir.path().display())];
@@ -104,7 +110,7 @@ fn a_second_daemon_on_the_same_data_ends_at_once() {
 #[test]
 fn a_socket_in_use_is_not_taken_away() {
     let dir = open_dir();
-    let mut settings = crate::lab::daemon::Settings::new(&dir.path().join("one"));
+    let mut settings = Settings::new(&dir.path().join("one"));
     settings.listen = vec![format!("unix:{}/rua.sock", dir.path().display())];
     let first = Daemon::start(&dir.path().join("one.toml"), &settings);
     settings.data = dir.path().join("two");
