@@ -37,6 +37,12 @@ fn local_mail_is_never_refused_at_its_recipients() {
     until("so did this", SOON, || {
         lab.sink.recipients() == [nobody, USER]
     });
+    // One at our host that we do not know does not keep the mail from the other.
+    let both = mails::ordinary("nobody@reports.example>, <user@other.example");
+    lab.postfix.sendmail(&unix_lines(&both));
+    until("and both of this", SOON, || {
+        lab.sink.recipients().len() == 4
+    });
     let log = lab.postfix.log();
     assert!(!log.contains("status=bounced"), "{log}");
     assert!(!log.contains("milter-reject: RCPT"), "{log}");
