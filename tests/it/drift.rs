@@ -1,6 +1,12 @@
 //! Published records, asked of a real DNS server.
 
-use std::{collections::HashSet, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use rua_milter::{
     cli::drift::{Args, Format, run},
@@ -11,8 +17,11 @@ use rua_milter::{
     },
     dns::{Answer, lookup::Resolver},
     domain::Domain,
-    terms::{DnsOutcome, DnsTrouble},
+    drift::watch::{self, Observers},
+    store::Store,
+    terms::{DnsOutcome, DnsTrouble, FindingKind},
 };
+use tokio::sync::{oneshot, watch as reload};
 
 use crate::lab::nsd::{Nsd, black_hole};
 
@@ -97,7 +106,7 @@ async fn what_is_published_is_told_from_what_is_not_known() {
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_unknown_in_time() {
     let (_silent, at) = black_hole();
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let answer = ask(at, "good.test").await;
     assert_eq!(answer, Answer::unknown(DnsTrouble::Timeout));
     assert!(began.elapsed() < Duration::from_secs(10));
@@ -213,4 +222,107 @@ async fn drift_needs_no_configuration_when_domains_are_named() {
     assert_eq!(objects[0]["trouble"], "servfail");
     assert_eq!(objects[1]["texts"][0], "v=DMARC1; p=none; x=\\x00\\xff");
     assert_eq!(objects[1]["publish"], "v=DMARC1; p=none");
+}
+
+/// Waits until `condition` holds of the store.
+async fn until(store: &Mutex<Store>, what: &str, condition: impl Fn(&Store) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition(&store.lock().expect("no panic")) {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn open_kinds(store: &Store, domain: &str) -> Vec<FindingKind> {
+    let domain = Domain::parse(domain).expect("a domain");
+    let open = store.open_findings(&domain).expect("it reads");
+    open.into_iter().map(|open| open.finding.kind).collect()
+}
+
+fn outcomes(store: &Store, domain: &str) -> Vec<DnsOutcome> {
+    let domain = Domain::parse(domain).expect("a domain");
+    let history = store.history(&domain).expect("it reads");
+    history.into_iter().map(|period| period.outcome).collect()
+}
+
+#[tokio::test]
+async fn the_watch_keeps_history_and_findings_open_and_close() {
+    let mut nsd = nsd();
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Store::open(&dir.path().join("reports.sqlite")).expect("a store");
+    let store = Arc::new(Mutex::new(store));
+    let with = |domains: &[&str]| {
+        let mut config = config(nsd.address(), domains);
+        config.dns.interval = Duration::from_millis(200);
+        Arc::new(config)
+    };
+    let (first, second) = (
+        with(&["weak.test", "other.test", "broken.example"]),
+        with(&["weak.test"]),
+    );
+    let (reload, reloaded) = reload::channel(first);
+    let looked_up = Arc::new(Mutex::new(HashSet::new()));
+    let counted = Arc::new(Mutex::new(Vec::new()));
+    let (seen, counts) = (looked_up.clone(), counted.clone());
+    let observers = Observers {
+        looked_up: Box::new(move |outcome, _| {
+            seen.lock().expect("no panic").insert(outcome);
+        }),
+        open_findings: Box::new(move |open| *counts.lock().expect("no panic") = open),
+    };
+    let (end, ended) = oneshot::channel::<()>();
+    let watching = tokio::spawn(watch::run(store.clone(), reloaded, observers, async {
+        let _ = ended.await;
+    }));
+
+    until(&store, "both findings are open", |store| {
+        open_kinds(store, "weak.test") == [FindingKind::PolicyWeaker]
+            && open_kinds(store, "other.test") == [FindingKind::RuaNotOurs]
+    })
+    .await;
+    let broken = Domain::parse("broken.example").expect("a domain");
+    until(&store, "failures are counted and nothing else", |store| {
+        store
+            .unanswered(&broken)
+            .expect("it reads")
+            .is_some_and(|unanswered| unanswered.count > 1)
+    })
+    .await;
+    {
+        let store = store.lock().expect("no panic");
+        assert_eq!(open_kinds(&store, "broken.example"), []);
+        assert_eq!(outcomes(&store, "broken.example"), []);
+    }
+
+    // Gone from the list: closed. Mended: closed, and both answers are history.
+    reload.send(second).expect("it listens");
+    until(&store, "the finding of a departed domain closes", |store| {
+        open_kinds(store, "other.test").is_empty()
+    })
+    .await;
+    nsd.change(
+        "test",
+        "_dmarc.weak TXT \"v=DMARC1; p=reject; rua=mailto:rua@reports.example\"",
+    );
+    until(&store, "a mended record closes its finding", |store| {
+        open_kinds(store, "weak.test").is_empty()
+    })
+    .await;
+    nsd.change("test", "@ TXT x");
+    until(&store, "a record that is gone is found", |store| {
+        open_kinds(store, "weak.test") == [FindingKind::RecordMissing]
+    })
+    .await;
+    let _ = end.send(());
+    watching.await.expect("it ends by itself");
+    let store = store.lock().expect("no panic");
+    let found = DnsOutcome::Found;
+    assert_eq!(
+        outcomes(&store, "weak.test"),
+        [found, found, DnsOutcome::NxDomain]
+    );
+    let looked_up = looked_up.lock().expect("no panic");
+    assert!(looked_up.contains(&found) && looked_up.contains(&DnsOutcome::Unknown));
+    let counted = counted.lock().expect("no panic");
+    assert_eq!(counted[0].0, FindingKind::RecordMissing);
 }
