@@ -25,13 +25,13 @@ use tokio::{
 use crate::{
     archive::Archive,
     config::{Config, Listen, file},
-    data_dir,
+    data_dir, drift,
     intake::{Intake, milter, milter::listener::MilterListener},
     limits,
     pipeline::{Rooms, worker},
     spool::{self, Spool, State},
     store::{self, Store},
-    telemetry::{self, Telemetry},
+    telemetry::{self, Telemetry, instruments::Instruments},
     web,
 };
 
@@ -63,12 +63,13 @@ pub async fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     open_doors(&mut tasks, &intake, &pulse, &stop).await?;
     open_web(&mut tasks, &telemetry, &spool, &config.borrow(), &stop).await?;
-    tasks.spawn(back_rooms(
+    let back = back_rooms(
         spool.clone(),
         rooms(&telemetry),
         config.clone(),
-        stopped(&stop),
-    ));
+        stop.subscribe(),
+    );
+    tasks.spawn(back);
     tasks.spawn(watchdog(Arc::clone(spool.state()), pulse, stopped(&stop)));
 
     notify(&[NotifyState::Ready]);
@@ -201,9 +202,8 @@ async fn back_rooms(
     spool: Spool,
     rooms: impl FnOnce(Arc<Mutex<Store>>, Archive) -> Rooms,
     config: watch::Receiver<Arc<Config>>,
-    stop: impl Future,
+    mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let mut stop = std::pin::pin!(stop);
     let dir = config.borrow().data_dir.clone();
     let mut pause = limits::RETRY_FIRST;
     let (store, archive) = loop {
@@ -223,14 +223,32 @@ async fn back_rooms(
             "cannot open the report store; reports wait in the spool"
         );
         tokio::select! {
-            _ = &mut stop => return Ok(()),
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
             () = tokio::time::sleep(pause) => {}
         }
         pause = (pause * 2).min(limits::RETRY_LONGEST);
     };
-    let rooms = Arc::new(rooms(Arc::new(Mutex::new(store)), archive));
-    worker::run(spool, rooms, config, stop).await;
+    let store = Arc::new(Mutex::new(store));
+    let rooms = Arc::new(rooms(Arc::clone(&store), archive));
+    let observers = observers(&rooms.instruments);
+    let stopped = || {
+        let mut stop = stop.clone();
+        async move { drop(stop.wait_for(|stop| *stop).await) }
+    };
+    tokio::join!(
+        worker::run(spool, rooms, config.clone(), stopped()),
+        drift::watch::run(store, config, observers, stopped()),
+    );
     Ok(())
+}
+
+/// Where the watch over DNS counts.
+fn observers(instruments: &Arc<Instruments>) -> drift::watch::Observers {
+    let (lookups, findings) = (Arc::clone(instruments), Arc::clone(instruments));
+    drift::watch::Observers {
+        looked_up: Box::new(move |outcome, time| lookups.dns(outcome, time)),
+        open_findings: Box::new(move |open| findings.set_findings(open)),
+    }
 }
 
 /// Waits for signals; ends at SIGTERM, SIGINT, or when a task ends by itself.

@@ -20,7 +20,7 @@ pub fn text(text: &str, max: usize) -> String {
     shown
 }
 
-/// The same JSON with every unsafe character as `\uXXXX`; such characters stand only within its
+/// The same JSON with every unsafe character as a `\u` escape; such characters stand only within its
 /// strings, so the value stays what it was. Line ends between values are kept.
 pub fn json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());

@@ -27,10 +27,7 @@ use crate::{
     archive::Archive,
     config::Config,
     data_dir::{self, Lock},
-    intake::{
-        examine::{self, Opinion},
-        import,
-    },
+    intake::{self, examine::Opinion, import},
     pipeline::{Rooms, worker},
     spool::{self, Envelope, NewEntry, Spool, SpoolError},
     store::{self, Reader, Store},
@@ -213,7 +210,7 @@ async fn judge(
             return None;
         }
     };
-    let (raw, examined) = examine::in_background(raw, config).await?;
+    let (raw, examined) = intake::examine(raw, config).await?;
     match examined.opinion {
         Opinion::NotAReport => {
             totals.not_a_report += 1;

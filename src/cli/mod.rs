@@ -1,7 +1,7 @@
 //! The commands: one file each. Help, man page and completions come from the table here.
 
 mod check_config;
-mod drift;
+pub mod drift;
 mod escape;
 mod generate;
 mod import;
@@ -29,9 +29,9 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "rua-milter", version, about, max_term_width = 100)]
 struct Cli {
-    /// The configuration file
-    #[arg(long, global = true, value_name = "FILE", default_value = file::DEFAULT_PATH)]
-    config: PathBuf,
+    /// The configuration file [default: /etc/rua-milter/rua-milter.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -57,21 +57,30 @@ enum Command {
 
 /// Runs the command of the process's arguments.
 pub fn run() -> anyhow::Result<ExitCode> {
-    let cli = Cli::parse();
-    match &cli.command {
-        Command::Serve => serve::run(&cli.config),
-        Command::CheckConfig => check_config::run(&cli.config),
-        Command::Import(args) => import::run(args, &cli.config),
-        Command::Inspect(args) => inspect::run(args),
+    let Cli { config, command } = Cli::parse();
+    let path = config.as_deref().unwrap_or(Path::new(file::DEFAULT_PATH));
+    match command {
+        Command::Serve => serve::run(path),
+        Command::CheckConfig => check_config::run(path),
+        Command::Import(args) => import::run(&args, path),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Summary(args) => {
-            let config = load(&cli.config)?;
+            let config = load(path)?;
             data_dir::become_owner(&config.data_dir)?;
             let reader = store::Reader::open(&config.data_dir.join(store::FILE))?;
-            summary::run(args, &reader, &mut std::io::stdout().lock())?;
+            summary::run(&args, &reader, &mut std::io::stdout().lock())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Drift(args) => drift::run(args, &cli.config),
-        Command::Generate(args) => generate::run(args),
+        Command::Drift(args) => {
+            // Domains can be named by anybody; then only a configuration that was asked for
+            // must be there.
+            let config = match load(path) {
+                Err(_) if config.is_none() && !args.domains.is_empty() => None,
+                loaded => Some(loaded?),
+            };
+            runtime()?.block_on(drift::run(args, config.as_ref(), &mut std::io::stdout()))
+        }
+        Command::Generate(args) => generate::run(&args),
     }
 }
 

@@ -11,14 +11,14 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
     After, Config, Dns, Limits, Listen, ListenAddress, Log, LogFormat, LogTarget, Metrics, Milter,
     OtlpProtocol, Peer, Unrecognised,
-    address::Recipient,
     domains::{DomainEntry, DomainList, Template},
+    lists::{self, WANTED, address, wanted},
+    raw::{Raw, RawDns, RawLimits, RawListen, RawLog, RawMetrics, RawMilter},
 };
 use crate::{domain::Domain, limits};
 
@@ -57,98 +57,12 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     Source { path, text: &text }.parse()
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+/// Reads a file as text.
+pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
         path: path.to_owned(),
         source,
     })
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Raw {
-    data_dir: Option<PathBuf>,
-    node: Option<String>,
-    domain_files: Vec<PathBuf>,
-    listen: Vec<RawListen>,
-    milter: RawMilter,
-    recipients: RawRecipients,
-    domain: Vec<RawDomain>,
-    limits: RawLimits,
-    log: RawLog,
-    metrics: RawMetrics,
-    dns: RawDns,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawListen {
-    address: Spanned<String>,
-    name: Option<Spanned<String>>,
-    mode: Option<Spanned<String>>,
-    group: Option<String>,
-    peer: Option<Spanned<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawMilter {
-    max_connections: Option<Spanned<i64>>,
-    after: Option<Spanned<String>>,
-    unrecognised: Option<Spanned<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawRecipients {
-    hosts: Vec<Spanned<String>>,
-    template: Option<Spanned<String>>,
-    delimiter: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDomain {
-    name: Spanned<String>,
-    #[serde(default)]
-    rua: Vec<Spanned<String>>,
-    wanted: Option<Spanned<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(clippy::struct_field_names, reason = "the keys carry their unit")]
-struct RawLimits {
-    max_message_bytes: Option<Spanned<i64>>,
-    max_spool_bytes: Option<Spanned<i64>>,
-    min_free_bytes: Option<Spanned<i64>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawLog {
-    target: Option<Spanned<String>>,
-    format: Option<Spanned<String>>,
-    level: Option<Spanned<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawMetrics {
-    max_domains: Option<Spanned<i64>>,
-    prometheus: Option<Spanned<String>>,
-    otlp_endpoint: Option<Spanned<String>>,
-    otlp_protocol: Option<Spanned<String>>,
-    otlp_interval_secs: Option<Spanned<i64>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawDns {
-    watch: Option<bool>,
-    servers: Vec<Spanned<String>>,
-    timeout_secs: Option<Spanned<i64>>,
-    interval_secs: Option<Spanned<i64>>,
 }
 
 /// One text and where it came from.
@@ -328,7 +242,7 @@ impl Source<'_> {
         }
         for file in &raw.domain_files {
             let path = self.path.parent().unwrap_or(Path::new("")).join(file);
-            read_domain_file(&path, &mut entries)?;
+            lists::read(&path, &mut entries)?;
         }
         let hosts = raw
             .recipients
@@ -495,7 +409,6 @@ impl Source<'_> {
 }
 
 const SECS: &str = "seconds, from 1 to 604800";
-const WANTED: &str = "a DMARC record such as \"v=DMARC1; p=reject\"";
 
 fn secs(n: i64) -> Option<Duration> {
     u64::try_from(n)
@@ -514,16 +427,6 @@ fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Option<T> {
 fn is_name(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     (1..=32).contains(&name.len()) && name.bytes().all(fits)
-}
-
-fn address(text: &str) -> Option<Recipient> {
-    Recipient::parse(text.as_bytes())
-}
-
-fn wanted(text: &str) -> Option<String> {
-    text.trim()
-        .starts_with("v=DMARC1")
-        .then(|| text.trim().to_owned())
 }
 
 fn listen_address(text: &str, mode: u32, group: Option<&str>) -> Option<ListenAddress> {
@@ -546,57 +449,6 @@ fn listen_address(text: &str, mode: u32, group: Option<&str>) -> Option<ListenAd
 fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
-}
-
-/// Reads a domain file: one domain a line, then optionally, after a tab each, addresses
-/// separated by commas and the wanted record. `#` starts a comment.
-fn read_domain_file(
-    path: &Path,
-    entries: &mut HashMap<Domain, DomainEntry>,
-) -> Result<(), ConfigError> {
-    let text = read(path)?;
-    for (index, line) in text.lines().enumerate() {
-        let content = line.split('#').next().unwrap_or_default().trim_end();
-        if content.trim().is_empty() {
-            continue;
-        }
-        let wrong = |key: &str, expected: &str| ConfigError::Wrong {
-            path: path.to_owned(),
-            line: index + 1,
-            key: key.to_owned(),
-            expected: format!("expected {expected}"),
-        };
-        let mut fields = content.split('\t').map(str::trim);
-        let text = fields.next().unwrap_or_default();
-        let name = Domain::parse(text).ok_or_else(|| wrong(text, "a domain name"))?;
-        let rua = fields
-            .next()
-            .unwrap_or_default()
-            .split(',')
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-            .map(|text| address(text).ok_or_else(|| wrong(text, "an address")))
-            .collect::<Result<_, _>>()?;
-        let wanted = match fields.next().unwrap_or_default() {
-            "" => None,
-            text => Some(wanted(text).ok_or_else(|| wrong(text, WANTED))?),
-        };
-        if let Some(extra) = fields.next() {
-            return Err(wrong(
-                extra,
-                "at most three fields: domain, addresses, wanted record",
-            ));
-        }
-        let entry = DomainEntry {
-            name: name.clone(),
-            rua,
-            wanted,
-        };
-        if entries.insert(name, entry).is_some() {
-            return Err(wrong(text, "each domain once"));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -642,14 +494,14 @@ mod tests {
             "as shipped, nothing is set"
         );
         assert_eq!(shown, plain, "every key is shown at its default");
-        let keys = include_str!("file.rs");
+        let keys = include_str!("raw.rs");
         for key in keys
-            .split("\nstruct Raw")
+            .split("\npub struct Raw")
             .skip(1)
             .filter_map(|part| part.split("\n}").next())
             .flat_map(str::lines)
             .filter_map(|line| {
-                line.strip_prefix("    ")?
+                line.strip_prefix("    pub ")?
                     .split_once(": ")
                     .map(|(key, _)| key)
             })

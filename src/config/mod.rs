@@ -4,6 +4,8 @@
 pub mod address;
 pub mod domains;
 pub mod file;
+mod lists;
+mod raw;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

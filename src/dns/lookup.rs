@@ -13,7 +13,7 @@ use hickory_resolver::{
     net::{DnsError, NetError, NoRecords, runtime::TokioRuntimeProvider},
     proto::{
         op::ResponseCode,
-        rr::{Name, RData},
+        rr::{Name, RData, RecordType},
     },
 };
 
@@ -72,11 +72,26 @@ impl Resolver {
         };
         // Otherwise the search list of resolv.conf is tried as well.
         name.set_fqdn(true);
-        match tokio::time::timeout(self.patience, self.hickory.txt_lookup(name.clone())).await {
-            Ok(Ok(lookup)) => found(&name, &lookup),
-            Ok(Err(error)) => not_found(&name, &error),
-            Err(_) => Answer::unknown(DnsTrouble::Timeout),
+        tokio::time::timeout(self.patience, self.ask(name))
+            .await
+            .unwrap_or_else(|_| Answer::unknown(DnsTrouble::Timeout))
+    }
+
+    async fn ask(&self, name: Name) -> Answer {
+        let error = match self.hickory.txt_lookup(name.clone()).await {
+            Ok(lookup) => return found(&name, &lookup),
+            Err(error) => error,
+        };
+        if let NetError::Dns(DnsError::NoRecordsFound(none)) = &error
+            && none.soa.is_none()
+            && none.response_code == ResponseCode::NoError
+            && self.hickory.lookup(name, RecordType::CNAME).await.is_ok()
+        {
+            // The resolver gives a chain of aliases up in the middle, as one without an end,
+            // with the words of "no data". The end of a chain names its zone.
+            return Answer::unknown(DnsTrouble::Unclear);
         }
+        not_found(&error)
     }
 }
 
@@ -118,9 +133,9 @@ fn found(asked: &Name, lookup: &Lookup) -> Answer {
     Answer::found(texts, ttl.unwrap_or(0))
 }
 
-fn not_found(asked: &Name, error: &NetError) -> Answer {
+fn not_found(error: &NetError) -> Answer {
     let trouble = match error {
-        NetError::Dns(DnsError::NoRecordsFound(none)) => return absent(asked, none),
+        NetError::Dns(DnsError::NoRecordsFound(none)) => return absent(none),
         NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)) => DnsTrouble::ServFail,
         NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused)) => DnsTrouble::Refused,
         NetError::Timeout => DnsTrouble::Timeout,
@@ -131,17 +146,14 @@ fn not_found(asked: &Name, error: &NetError) -> Answer {
 }
 
 /// Sorts out what the resolver calls "no records", which holds more than absence.
-fn absent(asked: &Name, none: &NoRecords) -> Answer {
+fn absent(none: &NoRecords) -> Answer {
     let ttl = none.negative_ttl.unwrap_or(0);
-    // A referral names other servers and no zone that it speaks for.
+    // A referral names other servers and no zone that it speaks for. (A missing zone alone is no
+    // ground for doubt: stub resolvers leave it out.)
     let referral = none.soa.is_none() && none.ns.is_some();
-    // The resolver gives up a chain of aliases in the middle with the words of "no data". A true
-    // end of a chain names its zone. (Without an alias a missing zone is no ground for doubt:
-    // stub resolvers leave it out.)
-    let given_up = none.soa.is_none() && none.query.name() != asked;
     match none.response_code {
         ResponseCode::NXDomain => Answer::absent(DnsOutcome::NxDomain, ttl),
-        ResponseCode::NoError if !referral && !given_up => Answer::absent(DnsOutcome::NoData, ttl),
+        ResponseCode::NoError if !referral => Answer::absent(DnsOutcome::NoData, ttl),
         _ => Answer::unknown(DnsTrouble::Unclear),
     }
 }

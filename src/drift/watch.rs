@@ -33,12 +33,15 @@ use crate::{
     terms::{DnsOutcome, FindingKind, FindingSource, Severity},
 };
 
+/// Open findings by kind and severity.
+pub type FindingCounts = Vec<(FindingKind, Severity, u64)>;
+
 /// What the watch tells the instruments.
 pub struct Observers {
     /// A lookup came to this, and took so long.
     pub looked_up: Box<dyn Fn(DnsOutcome, Duration) + Send + Sync>,
     /// So many findings are open, by kind and severity.
-    pub open_findings: Box<dyn Fn(Vec<(FindingKind, Severity, u64)>) + Send + Sync>,
+    pub open_findings: Box<dyn Fn(FindingCounts) + Send + Sync>,
 }
 
 /// Watches until `shutdown`; takes up a new configuration as it comes. `store` is locked only on

@@ -1,13 +1,12 @@
-//! What a message is, told from the heads of its documents, while its sender waits. Pure, but
-//! for [`in_background`].
+//! What a message is, told from the heads of its documents, while its sender waits. Pure.
 //!
 //! The cost is bounded by [`crate::limits::EXAMINE_INFLATED`] for each document. Whoever is
 //! unsure says so: the pipeline reads the message to its end.
 
-use std::{io::Read, panic::AssertUnwindSafe, sync::Arc};
+use std::io::Read;
 
 use crate::{
-    config::{Config, domains::DomainList},
+    config::domains::DomainList,
     limits,
     report::{Head, aggregate},
     terms::Kind,
@@ -98,16 +97,4 @@ fn head(document: &Document) -> Option<Head> {
         Shape::Json => of_kind(Kind::Tls),
         Shape::Feedback => of_kind(Kind::Failure),
     }
-}
-
-/// [`examine`] on a thread where it may take its time; gives the message back. A panic in a
-/// reader means only that we cannot tell. `None`: the program is ending.
-pub async fn in_background(raw: Vec<u8>, config: &Arc<Config>) -> Option<(Vec<u8>, Examined)> {
-    let config = Arc::clone(config);
-    let work = move || {
-        let look = AssertUnwindSafe(|| examine(&raw, &config.domains));
-        let examined = std::panic::catch_unwind(look).unwrap_or_else(|_| Examined::unread());
-        (raw, examined)
-    };
-    tokio::task::spawn_blocking(work).await.ok()
 }

@@ -10,6 +10,7 @@ pub mod policy;
 mod reply;
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -19,6 +20,7 @@ use std::{
 
 use tokio::sync::{Notify, Semaphore, watch};
 
+use self::examine::Examined;
 use crate::{
     config::Config,
     limits,
@@ -67,6 +69,18 @@ impl Intake {
         }
         self.spool.state().room(network)
     }
+}
+
+/// [`examine::examine`] on a thread where it may take its time; gives the message back. A panic in a
+/// reader means only that we cannot tell. `None`: the program is ending.
+pub async fn examine(raw: Vec<u8>, config: &Arc<Config>) -> Option<(Vec<u8>, Examined)> {
+    let config = Arc::clone(config);
+    let work = move || {
+        let look = AssertUnwindSafe(|| examine::examine(&raw, &config.domains));
+        let examined = std::panic::catch_unwind(look).unwrap_or_else(|_| Examined::unread());
+        (raw, examined)
+    };
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// Counts the open transactions that hold mail of ours, so that SIGTERM can wait for them.

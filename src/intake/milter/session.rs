@@ -15,8 +15,8 @@ use indymilter::{ProtoOpts, SocketInfo};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::{
-    Account, Inside, Intake,
-    examine::{self, Examined},
+    Account, Inside, Intake, examine,
+    examine::Examined,
     policy::{self, AtEom, AtRcpt, Message},
     reply::{self, Reply},
 };
@@ -190,8 +190,8 @@ impl Session {
             }
             AtRcpt::Ours => return mail.take(argument, &self.intake),
             AtRcpt::Refuse(Rejection::UnknownRecipient) if lenient => {
-                mail.unknown = true;
                 mail.others |= self.non_smtp;
+                mail.unknown |= !self.non_smtp;
                 return Answer::Continue;
             }
             AtRcpt::Refuse(_) | AtRcpt::TryLater(_) if lenient => {
@@ -425,7 +425,7 @@ impl Judgement {
             AtEom::Refuse(Rejection::UnknownRecipient)
         } else {
             if mail.kept == Kept::Whole {
-                if let Some(seen) = examine::in_background(raw, &mail.config).await {
+                if let Some(seen) = examine(raw, &mail.config).await {
                     (raw, examined) = seen;
                 } else {
                     // The program is ending, and has let go of the message.

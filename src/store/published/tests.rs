@@ -159,3 +159,30 @@ fn the_open_findings_of_a_domain_are_bounded() {
     let open = store.open_findings(&domain()).unwrap();
     assert_eq!(open.len(), limits::MAX_FINDINGS);
 }
+
+#[test]
+fn the_latest_reports_about_the_very_domain_are_read() {
+    use crate::report::Stated;
+    use crate::store::fixtures::{Place, arrival, record, report};
+    let mut place = Place::new();
+    let rows = || vec![record(1, 5, Stated::Not)];
+    let mut own = report("1", 1, rows());
+    own.0.policy.domain = domain();
+    place.add(&arrival(1), &own);
+    // About a domain below, and a revision of the first one.
+    place.add(&arrival(2), &report("2", 2, rows()));
+    own.0.digest = crate::report::Digest([3; 32]);
+    place.add(&arrival(3), &own);
+    let begin = own.0.metadata.begin;
+    let read = place.store.reported(&domain(), begin).unwrap();
+    assert_eq!(read.len(), 1);
+    assert_eq!(read[0].reporter, "Reporter");
+    assert_eq!((read[0].begin, read[0].end), (begin, own.0.metadata.end));
+    let (is, was) = (&read[0].policy, &own.0.policy);
+    assert_eq!((&is.p, &is.sp, &is.adkim), (&was.p, &was.sp, &was.adkim));
+    assert_eq!(
+        (is.pct, &is.fo, &is.testing),
+        (was.pct, &was.fo, &was.testing)
+    );
+    assert_eq!(place.store.reported(&domain(), begin + 1).unwrap().len(), 0);
+}

@@ -5,6 +5,7 @@
 
 pub mod daemon;
 pub mod mails;
+pub mod nsd;
 pub mod postfix;
 pub mod sink;
 pub mod smtp;

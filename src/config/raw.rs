@@ -1,0 +1,93 @@
+//! The configuration as it is written: every key, each where it stands, nothing checked yet.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raw {
+    pub data_dir: Option<PathBuf>,
+    pub node: Option<String>,
+    pub domain_files: Vec<PathBuf>,
+    pub listen: Vec<RawListen>,
+    pub milter: RawMilter,
+    pub recipients: RawRecipients,
+    pub domain: Vec<RawDomain>,
+    pub limits: RawLimits,
+    pub log: RawLog,
+    pub metrics: RawMetrics,
+    pub dns: RawDns,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawListen {
+    pub address: Spanned<String>,
+    pub name: Option<Spanned<String>>,
+    pub mode: Option<Spanned<String>>,
+    pub group: Option<String>,
+    pub peer: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawMilter {
+    pub max_connections: Option<Spanned<i64>>,
+    pub after: Option<Spanned<String>>,
+    pub unrecognised: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRecipients {
+    pub hosts: Vec<Spanned<String>>,
+    pub template: Option<Spanned<String>>,
+    pub delimiter: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawDomain {
+    pub name: Spanned<String>,
+    #[serde(default)]
+    pub rua: Vec<Spanned<String>>,
+    pub wanted: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "the keys carry their unit")]
+pub struct RawLimits {
+    pub max_message_bytes: Option<Spanned<i64>>,
+    pub max_spool_bytes: Option<Spanned<i64>>,
+    pub min_free_bytes: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLog {
+    pub target: Option<Spanned<String>>,
+    pub format: Option<Spanned<String>>,
+    pub level: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawMetrics {
+    pub max_domains: Option<Spanned<i64>>,
+    pub prometheus: Option<Spanned<String>>,
+    pub otlp_endpoint: Option<Spanned<String>>,
+    pub otlp_protocol: Option<Spanned<String>>,
+    pub otlp_interval_secs: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawDns {
+    pub watch: Option<bool>,
+    pub servers: Vec<Spanned<String>>,
+    pub timeout_secs: Option<Spanned<i64>>,
+    pub interval_secs: Option<Spanned<i64>>,
+}
