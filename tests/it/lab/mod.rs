@@ -34,6 +34,7 @@ pub const SOON: Duration = Duration::from_secs(30);
 pub mod replies {
     pub const UNKNOWN: &str = "550 5.1.1 No reports are received at this address";
     pub const NO_ROOM: &str = "451 4.3.1 Reports cannot be taken right now, please try again later";
+    pub const TOO_MANY: &str = "452 4.5.3 Too many report recipients in one message";
     pub const TOO_LARGE: &str = "552 5.3.4 Report exceeds the size limit";
     pub const NOT_STORED: &str = "451 4.3.0 Report could not be stored, please try again later";
     pub const FOREIGN: &str = "550 5.7.1 This report is about a domain that is not handled here";

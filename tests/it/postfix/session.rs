@@ -1,6 +1,9 @@
 //! Several messages on one connection, and mail that is not for us.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{ONE, report};
 use crate::lab::{
@@ -141,6 +144,77 @@ fn a_hundred_recipients_of_ours_are_one_report() {
     lab.settle();
     assert_eq!(lab.sink.recipients(), [USER]);
     lab.daemon.expect_stored("example.com", ONE);
+}
+
+#[test]
+fn more_recipients_of_ours_than_the_bound_wait_for_another_message() {
+    let lab = Lab::with(|_, options| options.main_cf = "smtpd_recipient_limit = 2000\n".into());
+    let mut client = lab.client();
+    client.mail();
+    for n in 0..1_000 {
+        let reply = client.rcpt(&format!("rua+{n}@reports.example"));
+        assert!(reply.starts_with("250"), "{n}: {reply}");
+    }
+    assert_eq!(client.rcpt(RUA), replies::TOO_MANY);
+    assert!(client.rcpt(USER).starts_with("250"), "others go on");
+    assert!(client.data(&report().google(RUA)).starts_with("250"));
+    until("the other has it", SOON, || lab.sink.recipients() == [USER]);
+    lab.daemon.expect_stored("example.com", ONE);
+}
+
+#[test]
+fn a_message_in_chunks_is_one() {
+    let lab = Lab::start();
+    let mail = report().microsoft(RUA);
+    let mut client = lab.client();
+    client.mail();
+    assert!(client.rcpt(RUA).starts_with("250"));
+    let (head, tail) = mail.split_at(700);
+    for (chunk, last) in [(head, ""), (tail, " LAST")] {
+        client.send(format!("BDAT {}{last}\r\n", chunk.len()).as_bytes());
+        client.send(chunk);
+        let reply = client.reply();
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+    lab.daemon.expect_stored("example.com", ONE);
+}
+
+#[test]
+fn a_sender_beyond_ascii_may_report() {
+    let lab = Lab::start();
+    let mut client = lab.client();
+    let reply = client.command("MAIL FROM:<jörg@reporter.example> SMTPUTF8");
+    assert!(reply.starts_with("250"), "{reply}");
+    assert!(client.rcpt(RUA).starts_with("250"));
+    assert_eq!(client.rcpt("rüa@reports.example"), replies::UNKNOWN);
+    assert!(client.data(&report().google(RUA)).starts_with("250"));
+    lab.daemon.expect_stored("example.com", ONE);
+}
+
+#[test]
+fn a_surplus_connection_waits_its_turn() {
+    let lab = Lab::with(|settings, _| settings.milter = "max_connections = 1".into());
+    let mut first = lab.client();
+    first.mail();
+    assert!(first.rcpt(RUA).starts_with("250"));
+    let port = lab.postfix.port();
+    let second = thread::spawn(move || {
+        let mail = Report::new("two", "example.com", &[1]).google(RUA);
+        Client::connect(port).submit(&[RUA], &mail)
+    });
+    until("the second session has begun", SOON, || {
+        lab.postfix.log().matches(": connect from").count() >= 3
+    });
+    assert!(!second.is_finished());
+    assert!(first.data(&report().google(RUA)).starts_with("250"));
+    assert!(first.command("QUIT").starts_with("221"));
+    let reply = second.join().expect("the second session");
+    assert!(reply.starts_with("250"), "{reply}");
+    let both = Stored {
+        reports: 2,
+        messages: 10,
+    };
+    lab.daemon.expect_stored("example.com", both);
 }
 
 #[test]
