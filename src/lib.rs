@@ -38,7 +38,7 @@
 //! # Modules
 //!
 //! Arrows point right only, and a test reads every `crate::` path to hold it so:
-//! `main -> cli -> serve -> {intake, pipeline, drift, web} -> {spool, store, archive} ->
+//! `main -> cli -> serve -> {intake, pipeline, drift, web} -> {spool, store, archive, data_dir} ->
 //! telemetry -> config -> {unpack, report, dns} -> domain -> terms -> limits`.
 
 pub mod archive;
