@@ -207,7 +207,7 @@ impl Show {
 fn table() -> Table {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header([
             "file", "part", "reporter", "domain", "from", "to", "records", "messages", "remarks",
