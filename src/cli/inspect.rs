@@ -15,14 +15,11 @@ use super::escape;
 use crate::{
     domain::Domain,
     intake::import::{self, Mail, Unreadable},
-    limits::MAX_MESSAGE,
+    limits::{INSPECT_ROWS, MAX_MESSAGE},
     report::{self, aggregate::Hints},
     terms::{Kind, Rejection},
     unpack::{self, Bounds, Document},
 };
-
-/// Rows of one table: a long run is shown in pieces rather than held in memory.
-const ROWS: usize = 500;
 
 /// Read reports and show what they say, without storing anything
 ///
@@ -189,7 +186,7 @@ impl Show {
         }
         self.table
             .add_row(row(line).map(|cell| escape::text(&cell)));
-        if self.table.row_count() >= ROWS {
+        if self.table.row_count() >= INSPECT_ROWS {
             self.flush()?;
         }
         Ok(())

@@ -1,4 +1,7 @@
-use std::io::{Cursor, Write};
+use std::{
+    fmt::Write as _,
+    io::{Cursor, Write},
+};
 
 use flate2::{
     Compression,
@@ -67,7 +70,7 @@ fn multipart(parts: &[String]) -> String {
         "Subject: x\r\nContent-Type: multipart/mixed;\r\n boundary=\"=_b\"\r\n\r\nhello\r\n"
             .to_owned();
     for part in parts {
-        mail += &format!("--=_b\r\n{part}\r\n");
+        write!(mail, "--=_b\r\n{part}\r\n").unwrap();
     }
     mail + "--=_b--\r\n"
 }
@@ -84,8 +87,10 @@ fn content(document: &Document) -> Result<Vec<u8>, Rejection> {
     }
 }
 
+type Parts<T> = Vec<(String, T)>;
+
 /// Parts with their contents, and what was rejected.
-fn all(raw: &[u8]) -> (Vec<(String, Vec<u8>)>, Vec<(String, Rejection)>) {
+fn all(raw: &[u8]) -> (Parts<Vec<u8>>, Parts<Rejection>) {
     let unpacked = found(raw);
     let documents = unpacked
         .documents
@@ -394,7 +399,11 @@ fn nesting_without_end_is_refused_on_a_small_stack() {
     );
     let mut parts = String::new();
     for depth in 0..10_000 {
-        parts += &format!("Content-Type: multipart/mixed; boundary=b{depth}\r\n\r\n--b{depth}\r\n");
+        write!(
+            parts,
+            "Content-Type: multipart/mixed; boundary=b{depth}\r\n\r\n--b{depth}\r\n"
+        )
+        .unwrap();
     }
     assert_eq!(
         on_small_stack(parts.into_bytes()),
