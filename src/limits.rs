@@ -80,10 +80,26 @@ pub const MAX_INFLATED_TOTAL: u64 = 512 << 20;
 /// Bytes inflated by `examine`, which only looks at the head of each document.
 pub const EXAMINE_INFLATED: u64 = 64 << 10;
 
+/// Bytes of a part or member by which it is judged what it is; a declaration and a comment or two
+/// fit before the root.
+pub const SNIFF: usize = 4 * KIB;
+/// Characters kept of the file name of a part or member; file systems allow 255.
+pub const MAX_FILE_NAME: usize = 255;
+/// Bytes of a document in which a byte order mark or an XML declaration must show.
+pub const XML_PROLOG: usize = KIB;
+/// Bytes read at a time from a document, and so what a reader holds of it.
+pub const READ_CHUNK: usize = 32 * KIB;
+/// Bytes of a line of an mbox that are looked at together; a longer line comes in pieces.
+pub const MBOX_PIECE: u64 = 64 << 10;
+/// Rows of one table of `inspect`; a longer run is shown in pieces rather than held in memory.
+pub const INSPECT_ROWS: usize = 500;
+
 /// Element depth of an aggregate report, which needs 6; extensions may go deeper.
 pub const MAX_XML_DEPTH: usize = 32;
 /// Bytes of one XML token or text.
 pub const MAX_TOKEN: usize = 64 * KIB;
+/// Bytes of the name of an XML entity, a number included; the longest defined one has 10.
+pub const MAX_ENTITY: usize = 16;
 /// Records of one report.
 pub const MAX_RECORDS: u64 = 2_000_000;
 /// `reason`, `dkim` and `spf` entries kept of one record (RFC 9990 section 3.1.3 allows 100).

@@ -15,7 +15,7 @@ use super::escape;
 use crate::{
     domain::Domain,
     intake::import::{self, Mail, Unreadable},
-    limits::MAX_MESSAGE,
+    limits::{INSPECT_ROWS, MAX_MESSAGE},
     report::{self, aggregate::Hints},
     terms::{Kind, Rejection},
     unpack::{self, Bounds, Document},
@@ -23,8 +23,6 @@ use crate::{
 
 /// Characters of one cell.
 const CELL: usize = 200;
-/// Rows of one table: a long run is shown in pieces rather than held in memory.
-const ROWS: usize = 500;
 
 /// Read reports and show what they say, without storing anything
 ///
@@ -191,7 +189,7 @@ impl Show {
         }
         self.table
             .add_row(row(line).map(|cell| escape::text(&cell, CELL)));
-        if self.table.row_count() >= ROWS {
+        if self.table.row_count() >= INSPECT_ROWS {
             self.flush()?;
         }
         Ok(())
@@ -209,7 +207,7 @@ impl Show {
 fn table() -> Table {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header([
             "file", "part", "reporter", "domain", "from", "to", "records", "messages", "remarks",

@@ -11,8 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Bytes of a line that are looked at together; a longer line comes in pieces.
-const LINE: u64 = 64 << 10;
+use crate::limits::MBOX_PIECE;
 
 /// One mail, or one bare report.
 #[derive(Debug)]
@@ -195,7 +194,7 @@ fn mbox<E>(
     let mut after_blank = false;
     loop {
         line.clear();
-        if let Err(error) = input.by_ref().take(LINE).read_until(b'\n', &mut line) {
+        if let Err(error) = input.by_ref().take(MBOX_PIECE).read_until(b'\n', &mut line) {
             return unreadable(path, error, on);
         }
         if line.is_empty() {

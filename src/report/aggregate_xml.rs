@@ -387,6 +387,9 @@ impl<'s> Assembler<'s> {
         let (head, mut tally, mut all) = (self.head, self.tally, notes);
         all.merge(self.notes);
         let (begin, end) = values::range(head.begin.as_deref(), head.end.as_deref())?;
+        if begin < values::EARLIEST_LIKELY {
+            all.add(Oddity::EarlyRange);
+        }
         if end - begin > 2 * 86_400 {
             let days = u64::try_from((end - begin) / 86_400).unwrap_or_default();
             all.add_many(Oddity::LongRange, days);

@@ -388,3 +388,6 @@ fn is_failure(text: &[u8]) -> bool {
                 .is_some_and(|name| name.eq_ignore_ascii_case(b"feedback-type:"))
         })
 }
+
+#[cfg(test)]
+mod tests;

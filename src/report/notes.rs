@@ -30,6 +30,7 @@ pub(super) enum Oddity {
     DomainFromFileName,
     DomainFromRecords,
     LongRange,
+    EarlyRange,
 }
 
 impl Oddity {
@@ -59,6 +60,7 @@ impl Oddity {
             Self::BadPct => "pct is not a number from 0 to 100",
             Self::DomainFromFileName => "no policy domain: taken from the file name",
             Self::DomainFromRecords => "no policy domain: taken from header_from",
+            Self::EarlyRange => "a range before DMARC was in use",
             Self::LongRange => "days covered by one report",
         }
     }

@@ -8,10 +8,10 @@
 use std::io::{BufRead, Read};
 
 use super::{Broken, aggregate_xml::Assembler, fields::is_known, notes::Oddity, text::Text};
-use crate::{limits::MAX_TOKEN, terms::Rejection};
-
-/// Longest name of an entity, with `#` and digits.
-const LONGEST_ENTITY: usize = 16;
+use crate::{
+    limits::{MAX_ENTITY, MAX_TOKEN},
+    terms::Rejection,
+};
 
 /// Feeds the assembler until it is done or the input ends.
 pub(super) fn tokens<R: Read>(
@@ -171,7 +171,7 @@ impl<R: Read> Tokens<R> {
     }
 
     fn entity(&mut self, assembler: &mut Assembler<'_>) -> Result<(), Rejection> {
-        let ahead = self.window.reach(LONGEST_ENTITY + 2)?;
+        let ahead = self.window.reach(MAX_ENTITY + 2)?;
         let end = ahead.iter().position(|&byte| byte == b';');
         let Some(end) = end.filter(|&end| {
             end > 1

@@ -13,12 +13,10 @@ use super::{
     Digest,
     notes::{Notes, Oddity},
 };
-use crate::{limits::MAX_TOKEN, terms::Rejection};
-
-/// Bytes read at a time.
-const CHUNK: usize = 32 << 10;
-/// Bytes in which a byte order mark or a declaration must show.
-const PROLOG: usize = 1 << 10;
+use crate::{
+    limits::{MAX_TOKEN, READ_CHUNK, XML_PROLOG},
+    terms::Rejection,
+};
 
 /// A document's text as a stream.
 pub(super) struct Text<R> {
@@ -71,7 +69,11 @@ impl<R: Read> Text<R> {
         self.position = 0;
         while self.out.is_empty() && !self.ended {
             self.raw.clear();
-            let wanted = if self.coding.is_none() { PROLOG } else { CHUNK };
+            let wanted = if self.coding.is_none() {
+                XML_PROLOG
+            } else {
+                READ_CHUNK
+            };
             // `take` and `read_to_end` retry what was interrupted and never come up short.
             self.input
                 .by_ref()
@@ -325,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_character_may_lie_across_chunks() {
-        for pad in PROLOG - 3..=PROLOG {
+        for pad in XML_PROLOG - 3..=XML_PROLOG {
             let text = format!("{}é€𝄞x", "a".repeat(pad));
             assert_eq!(read(text.as_bytes()).0, text);
         }

@@ -8,8 +8,9 @@ use crate::{
     terms::{AuthResult, Rejection},
 };
 
-/// 2010-01-01: DMARC is from 2012, and an earlier time is a mistake.
-const EARLIEST: i64 = 1_262_304_000;
+/// 2010-01-01: DMARC is from 2012. An earlier time is odd but no ground to lose the report: the
+/// sample of RFC 9990 appendix B is of 1979.
+pub(super) const EARLIEST_LIKELY: i64 = 1_262_304_000;
 /// 2100-01-01: a later time is milliseconds, or a mistake.
 const LATEST: i64 = 4_102_444_800;
 
@@ -59,7 +60,8 @@ pub(super) fn epoch(text: &str) -> Option<i64> {
 pub(super) fn range(begin: Option<&str>, end: Option<&str>) -> Result<(i64, i64), Rejection> {
     let begin = begin.and_then(epoch).ok_or(Rejection::BadDates)?;
     let end = end.and_then(epoch).ok_or(Rejection::BadDates)?;
-    if (EARLIEST..LATEST).contains(&begin) && (begin..LATEST).contains(&end) {
+    // Zero is what a program writes that does not know.
+    if (1..LATEST).contains(&begin) && (begin..LATEST).contains(&end) {
         Ok((begin, end))
     } else {
         Err(Rejection::BadDates)
@@ -172,6 +174,7 @@ mod tests {
             (Some("1700000000"), None),
             (Some("1700000001"), Some("1700000000")),
             (Some("0"), Some("1700000000")),
+            (Some("-1"), Some("1700000000")),
             (Some("1700000000000"), Some("1700000000001")),
         ] {
             assert_eq!(range(begin, end), Err(Rejection::BadDates));

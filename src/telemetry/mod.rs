@@ -95,6 +95,7 @@ fn start_with<'a>(
     domains: impl Iterator<Item = &'a Domain>,
     env: &impl Fn(&str) -> Option<String>,
 ) -> Result<Telemetry, TelemetryError> {
+    let mut exports = false;
     let mut builder = SdkMeterProvider::builder()
         .with_resource(resource(node, env))
         .with_view(series_limits(config.max_domains));
@@ -105,6 +106,7 @@ fn start_with<'a>(
             None => reader,
         };
         builder = builder.with_reader(reader.build());
+        exports = true;
     }
     let registry = config.prometheus.map(|_| Registry::new());
     if let Some(registry) = &registry {
@@ -115,10 +117,17 @@ fn start_with<'a>(
             .build()
             .map_err(TelemetryError::Prometheus)?;
         builder = builder.with_reader(exporter);
+        exports = true;
     }
     let provider = builder.build();
+    // Without anybody who reads, the SDK calls every observed instrument an error.
+    let instruments = if exports {
+        Instruments::new(&provider)
+    } else {
+        Instruments::disconnected()
+    };
     Ok(Telemetry {
-        instruments: Arc::new(Instruments::new(&provider)),
+        instruments: Arc::new(instruments),
         labels: Arc::new(DomainLabels::new(config.max_domains, domains)),
         provider,
         registry,

@@ -8,7 +8,10 @@ use super::{
     members, mime,
     sniff::{self, Look},
 };
-use crate::terms::Rejection;
+use crate::{
+    limits::{MAX_FILE_NAME, SNIFF},
+    terms::Rejection,
+};
 
 /// Collects what one mail holds.
 pub(super) struct Explorer {
@@ -41,9 +44,9 @@ impl Explorer {
     }
 
     pub(super) fn reject(&mut self, part: &str, rejection: Rejection) {
-        // One line for each part and reason, however often it came up.
+        // One line for each part and reason, however often it came up, and one for the rest.
         let line = (part.to_owned(), rejection);
-        if self.found.rejected.len() < self.bounds.parts && !self.found.rejected.contains(&line) {
+        if self.found.rejected.len() <= self.bounds.parts && !self.found.rejected.contains(&line) {
             self.found.rejected.push(line);
         }
     }
@@ -51,7 +54,7 @@ impl Explorer {
     /// A file that is no mail: whatever it holds was meant as a report.
     pub(super) fn bare(&mut self, raw: &[u8]) {
         let piece = self.piece("1".to_owned(), None, raw.to_vec());
-        match sniff::look(&raw[..raw.len().min(sniff::HEAD)]) {
+        match sniff::look(&raw[..raw.len().min(SNIFF)]) {
             Look::Html => self.reject("1", Rejection::NotAReport),
             Look::Unused | Look::Nothing => self.reject("1", Rejection::Empty),
             _ => self.explore(piece),
@@ -63,7 +66,7 @@ impl Explorer {
         let bounds = self.bounds;
         let mut walk = mime::Walk::new(&bounds);
         walk.message(raw, &mut |leaf| {
-            let head = &leaf.bytes[..leaf.bytes.len().min(sniff::HEAD)];
+            let head = &leaf.bytes[..leaf.bytes.len().min(SNIFF)];
             match sniff::look(head) {
                 // What a mail says to people, and what it carries besides.
                 Look::Html | Look::Other => {}
@@ -198,7 +201,7 @@ impl Explorer {
 fn peek(piece: &Piece) -> Result<Vec<u8>, Rejection> {
     let mut head = Vec::new();
     Bounded::new(piece.source.open(), &piece.account)
-        .take(sniff::HEAD as u64)
+        .take(SNIFF as u64)
         .read_to_end(&mut head)
         .map_err(|error| Rejection::within(&error).unwrap_or(Rejection::BadContainer))?;
     Ok(head)
@@ -213,12 +216,11 @@ fn means_xml(head: &[u8]) -> bool {
 
 /// A file name without folders, control characters and excess; nothing is ever stored under it.
 pub(super) fn clean_name(name: &str) -> Option<String> {
-    const LONGEST: usize = 255;
     let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let clean: String = base
         .chars()
         .filter(|c| !c.is_control())
-        .take(LONGEST)
+        .take(MAX_FILE_NAME)
         .collect();
     (!clean.trim().is_empty()).then(|| clean.trim().to_owned())
 }

@@ -5,9 +5,7 @@ use std::io::Read;
 use flate2::read::ZlibDecoder;
 
 use super::Shape;
-
-/// Bytes that are enough to tell.
-pub(super) const HEAD: usize = 4 << 10;
+use crate::limits::SNIFF;
 
 /// What the head of some bytes looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +28,7 @@ pub(super) enum Look {
     Other,
 }
 
-/// Looks at the first bytes, of which [`HEAD`] are enough.
+/// Looks at the first bytes, of which [`SNIFF`] are enough.
 pub(super) fn look(head: &[u8]) -> Look {
     match head {
         [0x1f, 0x8b, ..] => return Look::Gzip,
@@ -66,7 +64,7 @@ pub(super) fn look(head: &[u8]) -> Look {
 
 /// Whether the bytes are a file of their own rather than a mail.
 pub(super) fn is_bare(raw: &[u8]) -> bool {
-    let head = &raw[..raw.len().min(HEAD)];
+    let head = &raw[..raw.len().min(SNIFF)];
     match look(head) {
         // No mail starts with `Feedback-Type:`, but a bare list of fields looks like one.
         Look::Other | Look::Document(Shape::Feedback) => false,
@@ -83,7 +81,7 @@ pub(super) fn inflates(raw: &[u8]) -> bool {
 
 /// HTML, and not a report that merely mentions it.
 fn is_html(text: &[u8]) -> bool {
-    let head = text[..text.len().min(HEAD)].to_ascii_lowercase();
+    let head = text[..text.len().min(SNIFF)].to_ascii_lowercase();
     let has = |needle: &[u8]| head.windows(needle.len()).any(|window| window == needle);
     !has(b"feedback")
         && [

@@ -1,0 +1,135 @@
+//! Our own small reports, one quirk each: `tests/data/aggregate/NN-name.xml` beside what must
+//! come out as `.json`. `UPDATE_GOLDEN=1` writes the latter; review the difference.
+
+use std::{fs, path::PathBuf};
+
+use rua_milter::report::{self, Record, Stated, aggregate::Hints};
+use serde_json::{Value, json};
+
+fn stated<T: ToString + Copy>(value: &Stated<T>) -> Value {
+    match value {
+        Stated::Not => Value::Null,
+        Stated::Known(word) => json!(word.to_string()),
+        Stated::Other(text) => json!({"other": text}),
+    }
+}
+
+fn record(record: &Record) -> Value {
+    let reasons: Vec<_> = record
+        .reasons
+        .iter()
+        .map(|reason| json!([stated(&reason.kind), reason.comment]))
+        .collect();
+    let dkim: Vec<_> = record
+        .dkim_auth
+        .iter()
+        .map(|dkim| {
+            json!([
+                dkim.domain,
+                dkim.selector,
+                stated(&dkim.result),
+                dkim.human_result
+            ])
+        })
+        .collect();
+    let spf: Vec<_> = record
+        .spf_auth
+        .iter()
+        .map(|spf| {
+            json!([
+                spf.domain,
+                stated(&spf.scope),
+                stated(&spf.result),
+                spf.human_result
+            ])
+        })
+        .collect();
+    json!({
+        "source_ip": record.source_ip.to_string(),
+        "count": record.count,
+        "disposition": stated(&record.disposition),
+        "dkim": stated(&record.dkim),
+        "spf": stated(&record.spf),
+        "reasons": reasons,
+        "header_from": record.header_from,
+        "envelope_from": record.envelope_from,
+        "envelope_to": record.envelope_to,
+        "dkim_auth": dkim,
+        "spf_auth": spf,
+    })
+}
+
+fn outcome(bytes: &[u8], file_name: &str) -> Value {
+    let hints = Hints {
+        file_name: Some(file_name),
+    };
+    let whole = match report::read(|| bytes, &hints, 1_000) {
+        Ok(whole) => whole,
+        Err(unread) => {
+            return json!({
+                "error": unread.broken.rejection,
+                "offset": unread.broken.offset,
+                "kind": unread.kind,
+            });
+        }
+    };
+    let report = whole.report;
+    let totals: Vec<_> = report
+        .totals
+        .iter()
+        .map(|(key, count)| json!([key.disposition, key.dkim, key.spf, count]))
+        .collect();
+    json!({
+        "reading": format!("{:?}", whole.reading),
+        "digest": report.digest.to_string(),
+        "metadata": {
+            "version": report.metadata.version,
+            "org_name": report.metadata.org_name,
+            "email": report.metadata.email,
+            "extra_contact_info": report.metadata.extra_contact_info,
+            "report_id": report.metadata.report_id,
+            "begin": report.metadata.begin,
+            "end": report.metadata.end,
+            "errors": report.metadata.errors,
+            "generator": report.metadata.generator,
+        },
+        "policy": {
+            "domain": report.policy.domain,
+            "p": stated(&report.policy.p),
+            "sp": stated(&report.policy.sp),
+            "np": stated(&report.policy.np),
+            "adkim": stated(&report.policy.adkim),
+            "aspf": stated(&report.policy.aspf),
+            "pct": report.policy.pct,
+            "fo": report.policy.fo,
+            "testing": stated(&report.policy.testing),
+            "discovery_method": stated(&report.policy.discovery_method),
+        },
+        "counted": [report.records, report.messages, report.skipped_records],
+        "totals": totals,
+        "records": whole.records.unwrap().iter().map(record).collect::<Vec<_>>(),
+        "notes": report.notes,
+    })
+}
+
+#[test]
+fn every_sample_reads_as_written_beside_it() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/aggregate");
+    let mut samples: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "xml"))
+        .collect();
+    samples.sort();
+    assert!(samples.len() >= 25);
+    for path in samples {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let found = outcome(&fs::read(&path).unwrap(), name);
+        let golden = path.with_extension("json");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, format!("{found:#}\n")).unwrap();
+        }
+        let wanted: Value = serde_json::from_slice(&fs::read(&golden).unwrap()).unwrap();
+        assert_eq!(found, wanted, "{name}");
+    }
+}

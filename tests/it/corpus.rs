@@ -1,0 +1,66 @@
+//! Real reports, which are no part of the project: `RUA_MILTER_CORPUS`, or `../shared/corpus`.
+
+use std::{env, fs, path::PathBuf, process::Command};
+
+use serde_json::Value;
+
+/// Files whose number of records is another with us than with mail-auth and parsedmarc, and why.
+const OTHERWISE: &[(&str, &str)] = &[
+    // No other parser of INDEX.tsv reads these; each holds one report of one record.
+    ("rendered-from-python/xml.eml", "read by us only"),
+    ("rendered-from-python/xml_2_0.eml", "read by us only"),
+];
+
+fn corpus() -> Option<PathBuf> {
+    let path = env::var_os("RUA_MILTER_CORPUS").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"),
+        PathBuf::from,
+    );
+    path.is_dir().then_some(path)
+}
+
+/// Records of each report that `inspect --json` finds in a file.
+fn inspect(path: &PathBuf) -> Vec<u64> {
+    let output = Command::new(env!("CARGO_BIN_EXE_rua-milter"))
+        .args(["inspect", "--json"])
+        .arg(path)
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["records"].as_u64())
+        .collect()
+}
+
+/// `aggregate:7`, `ok 7` and `ok-dmarc 7` mean seven records.
+fn records(verdict: &str) -> Option<u64> {
+    ["aggregate:", "ok ", "ok-dmarc "]
+        .iter()
+        .find_map(|start| verdict.strip_prefix(start)?.parse().ok())
+}
+
+#[test]
+fn every_report_that_others_read_is_read() {
+    let Some(corpus) = corpus() else {
+        println!("no corpus here: nothing was compared");
+        return;
+    };
+    let index = fs::read_to_string(corpus.join("INDEX.tsv")).unwrap();
+    let mut failed = Vec::new();
+    for row in index.lines().skip(1) {
+        let columns: Vec<_> = row.split('\t').collect();
+        let (file, kind) = (columns[0], columns[1]);
+        let others: Vec<_> = columns[6..].iter().filter_map(|c| records(c)).collect();
+        if kind != "aggregate" {
+            continue;
+        }
+        let found = inspect(&corpus.join(file));
+        let excused = OTHERWISE.iter().any(|(end, _)| file.ends_with(end));
+        let agrees = others.contains(&found.iter().sum()) && found.len() == 1;
+        if !agrees && (!excused || found.is_empty()) {
+            failed.push(format!("{file}: {found:?}, others {others:?}"));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
