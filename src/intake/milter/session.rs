@@ -487,7 +487,11 @@ impl Mail {
     fn after(self) -> Ending {
         match self.config.milter.after {
             After::Deliver => Ending::Accept,
-            After::Discard if self.others => Ending::Remove(self.ours),
+            After::Discard if self.others => {
+                let stripped: Vec<CString> =
+                    self.ours.iter().filter_map(without_source_route).collect();
+                Ending::Remove(self.ours.into_iter().chain(stripped).collect())
+            }
             After::Discard => Ending::Discard,
         }
     }
@@ -531,6 +535,14 @@ fn envelope(listen: &Listen) -> Envelope {
 /// Postfix plays an SMTP session for mail that did not come by one: client localhost, port 0.
 fn is_simulated(address: &SocketAddr) -> bool {
     address.ip().is_loopback() && address.port() == 0
+}
+
+/// Postfix tells us a source route and has forgotten it when it looks for the recipient that we
+/// take out; so such a recipient is taken out under both names.
+fn without_source_route(argument: &CString) -> Option<CString> {
+    let inner = argument.to_bytes().strip_prefix(b"<@")?;
+    let colon = inner.iter().position(|&byte| byte == b':')?;
+    CString::new([b"<", &inner[colon + 1..]].concat()).ok()
 }
 
 fn plain(argument: &CString) -> String {
