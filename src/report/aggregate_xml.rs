@@ -5,15 +5,17 @@
 //! not know it skips with everything below. It holds one record at a time.
 
 use super::{
-    DkimAuth, PolicyPublished, Reason, Record, Report, SpfAuth, Totals,
+    Digest, Record, Report,
     aggregate::Hints,
-    fields::{Field, Head as Fields, Place, child},
+    draft::{Draft, Shared, Tally},
+    fields::{Field, Place, child},
+    head::Head,
     notes::{Notes, Oddity},
     values,
 };
 use crate::{
     domain::Domain,
-    limits::{MAX_PER_RECORD, MAX_RECORDS, MAX_TOKEN, MAX_XML_DEPTH},
+    limits::{MAX_TOKEN, MAX_XML_DEPTH},
     terms::Rejection,
 };
 
@@ -28,7 +30,7 @@ pub(super) struct Assembler<'s> {
     prefix: String,
     root: Root,
     seen: Seen,
-    head: Fields,
+    head: Head,
     draft: Draft,
     tally: Tally,
     pub(super) notes: Notes,
@@ -50,45 +52,6 @@ struct Seen {
     record: bool,
 }
 
-/// One record in the making.
-#[derive(Default)]
-struct Draft {
-    source_ip: Option<String>,
-    count: Option<String>,
-    disposition: super::Stated<crate::terms::Disposition>,
-    dkim: super::Stated<crate::terms::Aligned>,
-    spf: super::Stated<crate::terms::Aligned>,
-    reason: Reason,
-    reasons: Vec<Reason>,
-    header_from: Option<String>,
-    envelope_from: Option<String>,
-    envelope_to: Option<String>,
-    dkim_entry: DkimAuth,
-    dkim_auth: Vec<DkimAuth>,
-    spf_entry: SpfAuth,
-    spf_auth: Vec<SpfAuth>,
-}
-
-/// What was counted so far.
-#[derive(Default)]
-struct Tally {
-    records: u64,
-    skipped: u64,
-    nulls: u64,
-    messages: u64,
-    totals: Totals,
-    header_from: Shared,
-}
-
-/// The `header_from` of all records, as long as they agree.
-#[derive(Default)]
-enum Shared {
-    #[default]
-    Nothing,
-    One(String),
-    Several,
-}
-
 impl<'s> Assembler<'s> {
     pub(super) fn new(sink: &'s mut dyn FnMut(Record)) -> Self {
         Self {
@@ -99,7 +62,7 @@ impl<'s> Assembler<'s> {
             prefix: String::new(),
             root: Root::Awaited,
             seen: Seen::default(),
-            head: Fields::default(),
+            head: Head::default(),
             draft: Draft::default(),
             tally: Tally::default(),
             notes: Notes::default(),
@@ -202,13 +165,7 @@ impl<'s> Assembler<'s> {
                 self.seen.record = true;
                 self.draft = Draft::default();
             }
-            Place::Reason => {
-                self.draft.reason = Reason::default();
-                self.text.clear();
-            }
-            Place::Dkim => self.draft.dkim_entry = DkimAuth::default(),
-            Place::Spf => self.draft.spf_entry = SpfAuth::default(),
-            Place::Leaf(_) => self.text.clear(),
+            Place::Reason | Place::Leaf(_) => self.text.clear(),
             _ => {}
         }
         Ok(())
@@ -260,13 +217,15 @@ impl<'s> Assembler<'s> {
         match self.stack.pop() {
             None => return Err(Rejection::IllFormed),
             Some(Place::Leaf(field)) => self.leaf(field),
-            Some(Place::Reason) => self.reason(),
-            Some(Place::Dkim) => self.dkim(),
-            Some(Place::Spf) => {
-                let entry = std::mem::take(&mut self.draft.spf_entry);
-                keep(&mut self.draft.spf_auth, entry, &mut self.notes);
+            Some(Place::Reason) => self.draft.end_reason(&self.text, &mut self.notes),
+            Some(Place::Dkim) => self.draft.end_dkim(&mut self.notes),
+            Some(Place::Spf) => self.draft.end_spf(&mut self.notes),
+            Some(Place::Record) => {
+                let draft = std::mem::take(&mut self.draft);
+                if let Some(record) = draft.finish(&mut self.tally, &mut self.notes)? {
+                    (self.sink)(record);
+                }
             }
-            Some(Place::Record) => self.record()?,
             Some(Place::Feedback) => self.root = Root::Closed,
             Some(_) => {}
         }
@@ -279,27 +238,9 @@ impl<'s> Assembler<'s> {
         if text.len() < trimmed.len() {
             self.notes.add(Oddity::LongText);
         }
-        let draft = &mut self.draft;
-        let taken = match field {
-            Field::SourceIp => once(&mut draft.source_ip, text),
-            Field::Count => once(&mut draft.count, text),
-            Field::HeaderFrom => once(&mut draft.header_from, text),
-            Field::EnvelopeFrom => once(&mut draft.envelope_from, text),
-            Field::EnvelopeTo => once(&mut draft.envelope_to, text),
-            Field::Disposition => first(&mut draft.disposition, values::stated(text)),
-            Field::EvaluatedDkim => first(&mut draft.dkim, values::stated(text)),
-            Field::EvaluatedSpf => first(&mut draft.spf, values::stated(text)),
-            Field::ReasonType => first(&mut draft.reason.kind, values::stated(text)),
-            Field::Comment => fill(&mut draft.reason.comment, text),
-            Field::DkimDomain => fill(&mut draft.dkim_entry.domain, text),
-            Field::DkimSelector => fill(&mut draft.dkim_entry.selector, text),
-            Field::DkimResult => first(&mut draft.dkim_entry.result, values::stated(text)),
-            Field::DkimHuman => fill(&mut draft.dkim_entry.human_result, text),
-            Field::SpfDomain => fill(&mut draft.spf_entry.domain, text),
-            Field::SpfScope => first(&mut draft.spf_entry.scope, values::stated(text)),
-            Field::SpfResult => first(&mut draft.spf_entry.result, values::spf_result(text)),
-            Field::SpfHuman => fill(&mut draft.spf_entry.human_result, text),
-            _ => self.head.set(field, text, &mut self.notes),
+        let taken = match self.draft.set(field, text) {
+            Some(taken) => taken,
+            None => self.head.set(field, text, &mut self.notes),
         };
         if !taken {
             self.notes.add(Oddity::Repeated);
@@ -308,73 +249,10 @@ impl<'s> Assembler<'s> {
         self.text.clear();
     }
 
-    /// KDDI and rspamd write the type as bare text of the `reason`.
-    fn reason(&mut self) {
-        let mut reason = std::mem::take(&mut self.draft.reason);
-        if reason.kind == super::Stated::Not {
-            reason.kind = values::stated(&self.text);
-        }
-        self.text.clear();
-        // KDDI also sends `<reason><type/><comment/></reason>`, which says nothing.
-        if reason.kind != super::Stated::Not || !reason.comment.is_empty() {
-            keep(&mut self.draft.reasons, reason, &mut self.notes);
-        }
-    }
-
-    /// Outlook and gosecure.net write an entry without domain for an unsigned message.
-    fn dkim(&mut self) {
-        let entry = std::mem::take(&mut self.draft.dkim_entry);
-        if entry.domain.is_empty() && entry.selector.is_empty() {
-            self.notes.add(Oddity::EmptyDkim);
-        } else {
-            keep(&mut self.draft.dkim_auth, entry, &mut self.notes);
-        }
-    }
-
-    fn record(&mut self) -> Result<(), Rejection> {
-        let draft = std::mem::take(&mut self.draft);
-        let tally = &mut self.tally;
-        if tally.records + tally.skipped + tally.nulls >= MAX_RECORDS {
-            return Err(Rejection::TooManyRecords);
-        }
-        let count = draft.count.as_deref().and_then(values::count);
-        let stated_ip = draft.source_ip.as_deref().unwrap_or_default();
-        if stated_ip.is_empty() && count == Some(0) {
-            tally.nulls += 1;
-            return Ok(());
-        }
-        let Some(source_ip) = values::address(stated_ip) else {
-            tally.skipped += 1;
-            self.notes.add(Oddity::BadAddress);
-            return Ok(());
-        };
-        let Some(count) = count else {
-            tally.skipped += 1;
-            self.notes.add(Oddity::BadCount);
-            return Ok(());
-        };
-        let record = Record {
-            source_ip,
-            count,
-            disposition: draft.disposition,
-            dkim: draft.dkim,
-            spf: draft.spf,
-            reasons: draft.reasons,
-            header_from: draft.header_from.unwrap_or_default().to_lowercase(),
-            envelope_from: draft.envelope_from,
-            envelope_to: draft.envelope_to,
-            dkim_auth: draft.dkim_auth,
-            spf_auth: draft.spf_auth,
-        };
-        tally.add(&record)?;
-        (self.sink)(record);
-        Ok(())
-    }
-
     /// The end of the input: the report, if it is whole.
     pub(super) fn finish(
         self,
-        digest: super::Digest,
+        digest: Digest,
         notes: Notes,
         hints: &Hints<'_>,
     ) -> Result<Report, Rejection> {
@@ -415,36 +293,6 @@ impl<'s> Assembler<'s> {
     }
 }
 
-impl Tally {
-    fn add(&mut self, record: &Record) -> Result<(), Rejection> {
-        self.records += 1;
-        self.messages = self
-            .messages
-            .checked_add(record.count)
-            .filter(|&messages| i64::try_from(messages).is_ok())
-            .ok_or(Rejection::BadCount)?;
-        *self.totals.entry(record.results()).or_default() += record.count;
-        match &self.header_from {
-            Shared::Nothing => self.header_from = Shared::One(record.header_from.clone()),
-            Shared::One(name) if *name != record.header_from => self.header_from = Shared::Several,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// A single record of nothing is a sign of life (wp.pl); among others it is a bad record.
-    fn settle(&mut self, notes: &mut Notes) {
-        if self.nulls == 1 && self.records == 0 && self.skipped == 0 {
-            return notes.add(Oddity::NullReport);
-        }
-        self.skipped += self.nulls;
-        notes.add_many(Oddity::BadAddress, self.nulls);
-        if self.records == 0 && self.skipped == 0 {
-            notes.add(Oddity::NoRecords);
-        }
-    }
-}
-
 /// The policy domain of a report that does not state it.
 fn elsewhere(hints: &Hints<'_>, tally: &Tally, notes: &mut Notes) -> Option<Domain> {
     let named = hints.file_name.and_then(values::domain_in_name);
@@ -457,75 +305,4 @@ fn elsewhere(hints: &Hints<'_>, tally: &Tally, notes: &mut Notes) -> Option<Doma
     };
     notes.add(Oddity::DomainFromRecords);
     Domain::parse(name)
-}
-
-/// Sets what is not set yet; `false` if it was.
-pub(super) fn once(slot: &mut Option<String>, text: &str) -> bool {
-    let free = slot.as_deref().unwrap_or_default().is_empty();
-    if free {
-        *slot = Some(text.to_owned());
-    }
-    free || text.is_empty()
-}
-
-/// Sets what is not stated yet; `false` if it was.
-pub(super) fn first<T: PartialEq>(slot: &mut super::Stated<T>, value: super::Stated<T>) -> bool {
-    let free = *slot == super::Stated::Not;
-    if free {
-        *slot = value;
-        return true;
-    }
-    value == super::Stated::Not
-}
-
-/// Sets an empty text; `false` if it was not empty.
-pub(super) fn fill(slot: &mut String, text: &str) -> bool {
-    let free = slot.is_empty();
-    if free {
-        text.clone_into(slot);
-    }
-    free || text.is_empty()
-}
-
-fn keep<T>(list: &mut Vec<T>, entry: T, notes: &mut Notes) {
-    if list.len() < MAX_PER_RECORD {
-        list.push(entry);
-    } else {
-        notes.add(Oddity::SurplusEntries);
-    }
-}
-
-impl Fields {
-    /// The two parts of a report's head.
-    fn into_parts(
-        self,
-        begin: i64,
-        end: i64,
-        domain: Domain,
-    ) -> (super::Metadata, PolicyPublished) {
-        let metadata = super::Metadata {
-            version: self.version,
-            org_name: self.org_name,
-            email: self.email,
-            extra_contact_info: self.contact,
-            report_id: self.report_id.unwrap_or_default(),
-            begin,
-            end,
-            errors: self.errors,
-            generator: self.generator,
-        };
-        let policy = PolicyPublished {
-            domain,
-            p: self.p,
-            sp: self.sp,
-            np: self.np,
-            adkim: self.adkim,
-            aspf: self.aspf,
-            pct: self.pct,
-            fo: self.fo,
-            testing: self.testing,
-            discovery_method: self.discovery,
-        };
-        (metadata, policy)
-    }
 }

@@ -1,15 +1,6 @@
-//! The elements of an aggregate report: which may lie in which, and the fields of its head.
+//! The elements of an aggregate report, and which may lie in which.
 
-use super::{
-    Stated,
-    aggregate_xml::{fill, first, once},
-    notes::{Notes, Oddity},
-    values,
-};
-use crate::{
-    limits::MAX_NOTES,
-    terms::{Alignment, DiscoveryMethod, Policy, Rejection, YesNo},
-};
+use crate::terms::Rejection;
 
 /// Where in the document we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,80 +167,4 @@ pub(super) fn is_known(local: &str) -> bool {
     ) || CONTAINERS
         .iter()
         .any(|&parent| leaf(parent, local).is_some())
-}
-
-/// The fields of the head, as far as they came.
-#[derive(Default)]
-pub(super) struct Head {
-    pub version: String,
-    pub org_name: String,
-    pub email: String,
-    pub contact: String,
-    pub report_id: Option<String>,
-    pub errors: Vec<String>,
-    pub generator: String,
-    pub begin: Option<String>,
-    pub end: Option<String>,
-    pub domain: Option<String>,
-    pub p: Stated<Policy>,
-    pub sp: Stated<Policy>,
-    pub np: Stated<Policy>,
-    pub adkim: Stated<Alignment>,
-    pub aspf: Stated<Alignment>,
-    pub pct: Option<u8>,
-    pub fo: String,
-    pub testing: Stated<YesNo>,
-    pub discovery: Stated<DiscoveryMethod>,
-}
-
-impl Head {
-    /// Sets one field; `false` if it came before.
-    pub(super) fn set(&mut self, field: Field, text: &str, notes: &mut Notes) -> bool {
-        match field {
-            Field::Version => fill(&mut self.version, text),
-            Field::OrgName => fill(&mut self.org_name, text),
-            Field::Email => fill(&mut self.email, text),
-            Field::Contact => fill(&mut self.contact, text),
-            Field::ReportId => once(&mut self.report_id, text),
-            Field::Generator => fill(&mut self.generator, text),
-            Field::Begin => once(&mut self.begin, text),
-            Field::End => once(&mut self.end, text),
-            Field::Domain => once(&mut self.domain, text),
-            Field::P => first(&mut self.p, values::stated(text)),
-            Field::Sp => first(&mut self.sp, values::stated(text)),
-            Field::Np => first(&mut self.np, values::stated(text)),
-            Field::Adkim => first(&mut self.adkim, values::stated(text)),
-            Field::Aspf => first(&mut self.aspf, values::stated(text)),
-            Field::Fo => fill(&mut self.fo, text),
-            Field::Testing => first(&mut self.testing, values::stated(text)),
-            Field::Discovery => first(&mut self.discovery, values::stated(text)),
-            Field::Pct => self.set_pct(text, notes),
-            Field::Error => {
-                self.add_error(text, notes);
-                true
-            }
-            _ => true,
-        }
-    }
-
-    fn set_pct(&mut self, text: &str, notes: &mut Notes) -> bool {
-        if text.is_empty() {
-            return true;
-        }
-        let pct = text.parse().ok().filter(|pct| *pct <= 100);
-        if pct.is_none() {
-            notes.add(Oddity::BadPct);
-        }
-        let free = self.pct.is_none();
-        self.pct = self.pct.or(pct);
-        free
-    }
-
-    fn add_error(&mut self, text: &str, notes: &mut Notes) {
-        if self.errors.len() >= MAX_NOTES {
-            notes.add(Oddity::SurplusErrors);
-        } else if !text.is_empty() {
-            self.errors.push(text.to_owned());
-        }
-    }
 }

@@ -6,7 +6,9 @@
 
 pub mod aggregate;
 mod aggregate_xml;
+mod draft;
 mod fields;
+mod head;
 mod notes;
 mod repair;
 mod text;

@@ -207,11 +207,14 @@ fn peek(piece: &Piece) -> Result<Vec<u8>, Rejection> {
     Ok(head)
 }
 
-/// Whether a text that starts with `<` is a document rather than words to people.
+/// Whether a part that looks like XML and is labelled as a text or a picture is a report all the
+/// same.
 fn means_xml(head: &[u8]) -> bool {
-    !head.trim_ascii_start().starts_with(b"<")
-        || head.trim_ascii_start().starts_with(b"<?xml")
-        || head.windows(8).any(|window| window == b"feedback")
+    let utf16 = head
+        .iter()
+        .take(2)
+        .any(|byte| !byte.is_ascii() || *byte == 0);
+    utf16 || head.windows(8).any(|window| window == b"feedback")
 }
 
 /// A file name without folders, control characters and excess; nothing is ever stored under it.

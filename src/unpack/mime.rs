@@ -7,12 +7,15 @@
 
 use std::borrow::Cow;
 
-use mail_parser::{
-    ContentType, MessageParser, MimeHeaders, decoders::quoted_printable::quoted_printable_decode,
-};
+use mail_parser::{ContentType, MessageParser, MimeHeaders};
 
-use super::{Bounds, explore::clean_name};
-use crate::terms::Rejection;
+use super::{
+    Bounds,
+    explore::clean_name,
+    sniff::{Look, look},
+    transfer::{base64, decode},
+};
+use crate::{limits::SNIFF, terms::Rejection};
 
 /// One leaf part.
 pub(super) struct Leaf<'a> {
@@ -20,7 +23,7 @@ pub(super) struct Leaf<'a> {
     pub part: String,
     /// The name its fields give it.
     pub file_name: Option<String>,
-    /// Not labelled as text for people to read.
+    /// Not labelled as something for people to see: a text, a picture.
     pub attached: bool,
     /// The content, transfer encoding removed.
     pub bytes: Cow<'a, [u8]>,
@@ -60,7 +63,40 @@ impl<'b> Walk<'b> {
 
     /// Walks a whole mail.
     pub(super) fn message(&mut self, raw: &[u8], on: OnLeaf<'_>) {
-        self.entity(raw, "", 0, "", on);
+        // The envelope line of an mbox, where a message was cut out with it.
+        let envelope = raw.starts_with(b"From ") || raw.starts_with(b">From ");
+        let end = raw.iter().position(|&byte| envelope && byte == b'\n');
+        let raw = end.map_or(raw, |end| &raw[end + 1..]);
+        if starts_with_field(raw) {
+            self.entity(raw, "", 0, "", on);
+        } else {
+            self.headless(raw, on);
+        }
+    }
+
+    /// A mail without its header, as `postcat -b` prints it: what the header would have said is
+    /// told from the first bytes.
+    fn headless(&mut self, body: &[u8], on: OnLeaf<'_>) {
+        if let Some(boundary) = first_boundary(&body[..body.len().min(SNIFF)])
+            && self.multipart(body, &boundary, "", 0, "", on)
+        {
+            return;
+        }
+        let decoded = base64(body);
+        let is_base64 = !matches!(
+            look(&decoded[..decoded.len().min(SNIFF)]),
+            Look::Other | Look::Nothing
+        );
+        on(Leaf {
+            part: "1".to_owned(),
+            file_name: None,
+            attached: is_base64,
+            bytes: if is_base64 {
+                Cow::Owned(decoded)
+            } else {
+                Cow::Borrowed(body)
+            },
+        });
     }
 
     /// Walks a message or a part. `path` is the number of a part, or empty for a whole mail;
@@ -96,7 +132,11 @@ impl<'b> Walk<'b> {
         }
         on(Leaf {
             part: name.to_owned(),
-            attached: fields.attachment || !matches!(&*fields.major, "" | "text"),
+            attached: match &*fields.major {
+                "" | "text" => fields.attachment,
+                "image" => false,
+                _ => true,
+            },
             file_name: fields.file_name,
             bytes,
         });
@@ -232,6 +272,34 @@ impl<'b> Walk<'b> {
     }
 }
 
+/// Whether the bytes start with a header field (RFC 5322 section 2.2).
+fn starts_with_field(raw: &[u8]) -> bool {
+    let name = raw
+        .iter()
+        .take_while(|byte| byte.is_ascii_graphic() && **byte != b':');
+    let end = name.count();
+    let rest = raw[end..].trim_ascii_start();
+    end > 0 && rest.starts_with(b":")
+}
+
+/// The boundary of a body whose header is not there: of the first line that looks like one and
+/// is followed by a field of a part.
+fn first_boundary(body: &[u8]) -> Option<String> {
+    let mut lines = body.split(|&byte| byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        let next = lines.peek().copied().unwrap_or_default();
+        let is_part = next
+            .get(..8)
+            .is_some_and(|start| start.eq_ignore_ascii_case(b"content-"));
+        if let Some(boundary) = line.strip_prefix(b"--").filter(|_| is_part) {
+            return std::str::from_utf8(boundary.trim_ascii_end())
+                .ok()
+                .map(str::to_owned);
+        }
+    }
+    None
+}
+
 /// Where `ContentType:` starts a line.
 fn find_typo(block: &[u8]) -> Option<usize> {
     (0..block.len()).find(|&at| {
@@ -286,56 +354,3 @@ fn boundary_line(line: &[u8], boundary: &[u8]) -> Option<bool> {
         _ => None,
     }
 }
-
-/// Removes the transfer encoding (RFC 2045 section 6); what is not as labelled stays as it is.
-fn decode<'a>(body: &'a [u8], encoding: &str) -> Cow<'a, [u8]> {
-    match encoding {
-        "base64" => Cow::Owned(base64(body)),
-        "quoted-printable" => quoted_printable_decode(body).map_or(Cow::Borrowed(body), Cow::Owned),
-        _ => Cow::Borrowed(body),
-    }
-}
-
-/// Base64 as RFC 2045 section 6.8 asks for it: what is not in the alphabet is skipped, and a
-/// new quantum may follow the padding of another.
-fn base64(body: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(body.len() / 4 * 3);
-    let (mut word, mut digits) = (0_u32, 0);
-    for &byte in body {
-        let value = BASE64[usize::from(byte)];
-        if value < 64 {
-            word = word << 6 | u32::from(value);
-            digits += 1;
-            if digits == 4 {
-                out.extend_from_slice(&word.to_be_bytes()[1..]);
-                (word, digits) = (0, 0);
-            }
-        } else if byte == b'=' {
-            flush(&mut out, word, digits);
-            (word, digits) = (0, 0);
-        }
-    }
-    flush(&mut out, word, digits);
-    out
-}
-
-/// The bytes of an unfinished quantum.
-fn flush(out: &mut Vec<u8>, word: u32, digits: u32) {
-    match digits {
-        2 => out.extend_from_slice(&(word << 12).to_be_bytes()[1..2]),
-        3 => out.extend_from_slice(&(word << 6).to_be_bytes()[1..3]),
-        _ => {}
-    }
-}
-
-/// The value of each digit, or 255.
-const BASE64: [u8; 256] = {
-    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut table = [255; 256];
-    let mut value = 0_u8;
-    while value < 64 {
-        table[alphabet[value as usize] as usize] = value;
-        value += 1;
-    }
-    table
-};

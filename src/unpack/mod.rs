@@ -11,6 +11,7 @@ mod inflate;
 mod members;
 mod mime;
 mod sniff;
+mod transfer;
 
 use std::io::Read;
 

@@ -358,6 +358,20 @@ fn odd_mails_are_read() {
 }
 
 #[test]
+fn a_mail_without_its_header_is_read() {
+    let mail = multipart(&[attachment("application/gzip", &gzip(XML))]);
+    let (_, body) = mail.split_once("\r\n\r\n").unwrap();
+    for body in [
+        body,
+        &format!("\r\n{body}"),
+        &encode(&zip(&[("a.xml", XML)])),
+        &format!("\n{}", encode(XML)),
+    ] {
+        assert_eq!(one(body.as_bytes()), XML, "{body}");
+    }
+}
+
+#[test]
 fn an_ordinary_mail_holds_nothing() {
     for mail in [
         "Subject: x\n\nhe said hello\n",
@@ -365,6 +379,8 @@ fn an_ordinary_mail_holds_nothing() {
         "Subject: x\nContent-Type: text/html\n\n<!DOCTYPE html><html></html>\n",
         "Subject: x\n\n",
         "hXello: x\n\nunused\n",
+        "Content-Type: image/svg+xml; name=logo.svg\n\n<?xml version='1.0'?><svg/>\n",
+        "words without a header\n",
     ] {
         let (documents, rejected) = all(mail.as_bytes());
         assert!(

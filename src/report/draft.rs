@@ -1,0 +1,188 @@
+//! One record of an aggregate report in the making, and what the finished ones add up to.
+
+use super::{
+    DkimAuth, Reason, Record, SpfAuth, Stated, Totals,
+    fields::Field,
+    head::{fill, first, once},
+    notes::{Notes, Oddity},
+    values,
+};
+use crate::{
+    limits::{MAX_PER_RECORD, MAX_RECORDS},
+    terms::{Aligned, Disposition, Rejection},
+};
+
+/// One record in the making.
+#[derive(Default)]
+pub(super) struct Draft {
+    source_ip: Option<String>,
+    count: Option<String>,
+    disposition: Stated<Disposition>,
+    dkim: Stated<Aligned>,
+    spf: Stated<Aligned>,
+    reason: Reason,
+    reasons: Vec<Reason>,
+    header_from: Option<String>,
+    envelope_from: Option<String>,
+    envelope_to: Option<String>,
+    dkim_entry: DkimAuth,
+    dkim_auth: Vec<DkimAuth>,
+    spf_entry: SpfAuth,
+    spf_auth: Vec<SpfAuth>,
+}
+
+impl Draft {
+    /// Sets one field; `false` if it came before, `None` if it is none of a record's.
+    pub(super) fn set(&mut self, field: Field, text: &str) -> Option<bool> {
+        Some(match field {
+            Field::SourceIp => once(&mut self.source_ip, text),
+            Field::Count => once(&mut self.count, text),
+            Field::HeaderFrom => once(&mut self.header_from, text),
+            Field::EnvelopeFrom => once(&mut self.envelope_from, text),
+            Field::EnvelopeTo => once(&mut self.envelope_to, text),
+            Field::Disposition => first(&mut self.disposition, values::stated(text)),
+            Field::EvaluatedDkim => first(&mut self.dkim, values::stated(text)),
+            Field::EvaluatedSpf => first(&mut self.spf, values::stated(text)),
+            Field::ReasonType => first(&mut self.reason.kind, values::stated(text)),
+            Field::Comment => fill(&mut self.reason.comment, text),
+            Field::DkimDomain => fill(&mut self.dkim_entry.domain, text),
+            Field::DkimSelector => fill(&mut self.dkim_entry.selector, text),
+            Field::DkimResult => first(&mut self.dkim_entry.result, values::stated(text)),
+            Field::DkimHuman => fill(&mut self.dkim_entry.human_result, text),
+            Field::SpfDomain => fill(&mut self.spf_entry.domain, text),
+            Field::SpfScope => first(&mut self.spf_entry.scope, values::stated(text)),
+            Field::SpfResult => first(&mut self.spf_entry.result, values::spf_result(text)),
+            Field::SpfHuman => fill(&mut self.spf_entry.human_result, text),
+            _ => return None,
+        })
+    }
+
+    /// A `reason` ends. KDDI and rspamd write its type as bare text.
+    pub(super) fn end_reason(&mut self, bare: &str, notes: &mut Notes) {
+        let mut reason = std::mem::take(&mut self.reason);
+        if reason.kind == Stated::Not {
+            reason.kind = values::stated(bare);
+        }
+        // KDDI also sends `<reason><type/><comment/></reason>`, which says nothing.
+        if reason.kind != Stated::Not || !reason.comment.is_empty() {
+            keep(&mut self.reasons, reason, notes);
+        }
+    }
+
+    /// A `dkim` ends. Outlook and gosecure.net write one without domain for an unsigned message.
+    pub(super) fn end_dkim(&mut self, notes: &mut Notes) {
+        let entry = std::mem::take(&mut self.dkim_entry);
+        if entry.domain.is_empty() && entry.selector.is_empty() {
+            notes.add(Oddity::EmptyDkim);
+        } else {
+            keep(&mut self.dkim_auth, entry, notes);
+        }
+    }
+
+    /// An `spf` ends.
+    pub(super) fn end_spf(&mut self, notes: &mut Notes) {
+        let entry = std::mem::take(&mut self.spf_entry);
+        keep(&mut self.spf_auth, entry, notes);
+    }
+
+    /// The record ends: counts it, or leaves it out and counts that.
+    pub(super) fn finish(
+        self,
+        tally: &mut Tally,
+        notes: &mut Notes,
+    ) -> Result<Option<Record>, Rejection> {
+        if tally.records + tally.skipped + tally.nulls >= MAX_RECORDS {
+            return Err(Rejection::TooManyRecords);
+        }
+        let count = self.count.as_deref().and_then(values::count);
+        let stated_ip = self.source_ip.as_deref().unwrap_or_default();
+        if stated_ip.is_empty() && count == Some(0) {
+            tally.nulls += 1;
+            return Ok(None);
+        }
+        let Some(source_ip) = values::address(stated_ip) else {
+            tally.skipped += 1;
+            notes.add(Oddity::BadAddress);
+            return Ok(None);
+        };
+        let Some(count) = count else {
+            tally.skipped += 1;
+            notes.add(Oddity::BadCount);
+            return Ok(None);
+        };
+        let record = Record {
+            source_ip,
+            count,
+            disposition: self.disposition,
+            dkim: self.dkim,
+            spf: self.spf,
+            reasons: self.reasons,
+            header_from: self.header_from.unwrap_or_default().to_lowercase(),
+            envelope_from: self.envelope_from,
+            envelope_to: self.envelope_to,
+            dkim_auth: self.dkim_auth,
+            spf_auth: self.spf_auth,
+        };
+        tally.add(&record)?;
+        Ok(Some(record))
+    }
+}
+
+fn keep<T>(list: &mut Vec<T>, entry: T, notes: &mut Notes) {
+    if list.len() < MAX_PER_RECORD {
+        list.push(entry);
+    } else {
+        notes.add(Oddity::SurplusEntries);
+    }
+}
+
+/// What was counted so far.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub records: u64,
+    pub skipped: u64,
+    pub nulls: u64,
+    pub messages: u64,
+    pub totals: Totals,
+    pub header_from: Shared,
+}
+
+/// The `header_from` of all records, as long as they agree.
+#[derive(Default)]
+pub(super) enum Shared {
+    #[default]
+    Nothing,
+    One(String),
+    Several,
+}
+
+impl Tally {
+    /// Counts a record that is good.
+    pub(super) fn add(&mut self, record: &Record) -> Result<(), Rejection> {
+        self.records += 1;
+        self.messages = self
+            .messages
+            .checked_add(record.count)
+            .filter(|&messages| i64::try_from(messages).is_ok())
+            .ok_or(Rejection::BadCount)?;
+        *self.totals.entry(record.results()).or_default() += record.count;
+        match &self.header_from {
+            Shared::Nothing => self.header_from = Shared::One(record.header_from.clone()),
+            Shared::One(name) if *name != record.header_from => self.header_from = Shared::Several,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A single record of nothing is a sign of life (wp.pl); among others it is a bad record.
+    pub(super) fn settle(&mut self, notes: &mut Notes) {
+        if self.nulls == 1 && self.records == 0 && self.skipped == 0 {
+            return notes.add(Oddity::NullReport);
+        }
+        self.skipped += self.nulls;
+        notes.add_many(Oddity::BadAddress, self.nulls);
+        if self.records == 0 && self.skipped == 0 {
+            notes.add(Oddity::NoRecords);
+        }
+    }
+}
