@@ -148,7 +148,8 @@ pub const DNS_RETRY: Duration = Duration::from_mins(5);
 pub const PROPAGATION: Duration = Duration::from_hours(48);
 /// How long after the end of its range a reporter may still look a record up.
 pub const REPORT_LATENESS: Duration = Duration::from_hours(24);
-/// Reports whose range ended within this are compared with what was published.
+/// Reports whose range began within this are compared with what was published; revisions that
+/// came within it are a finding.
 pub const COMPARED_REPORTS_AGE: Duration = Duration::from_hours(72);
 /// Reports of one domain compared at once, the newest; forged ones must not cost more.
 pub const COMPARED_REPORTS: usize = 1_000;

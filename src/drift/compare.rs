@@ -255,6 +255,14 @@ pub fn advice(expected: &Expected<'_>, answer: &Answer) -> Option<String> {
     (answer.texts != [text.as_bytes()]).then_some(text)
 }
 
+/// What it means that `number` documents came with the keys of others lately: a reporter has
+/// corrected himself, or somebody forges reports. The first of each is what counts.
+pub fn revised(domain: &Domain, number: u64) -> Option<Finding> {
+    let detail = format!("{number} came with the key of an earlier report, and are not counted");
+    let finding = || finding(domain, FindingKind::ReportRevised, Severity::Low, detail);
+    (number > 0).then(finding)
+}
+
 /// What reports about `domain` say was published, and never was. `history` is all that is known
 /// of the domain, and covers a time if it was looked at once in every `gap` seconds.
 ///

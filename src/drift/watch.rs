@@ -304,7 +304,9 @@ fn settle(
     let since = at.saturating_sub(seconds(limits::COMPARED_REPORTS_AGE));
     let reports = lock(store).reported(domain, since)?;
     let history = lock(store).history(domain)?;
-    let findings = compare::reported(domain, &reports, &history, gap);
+    let revised = lock(store).revised(domain, since)?;
+    let mut findings = compare::reported(domain, &reports, &history, gap);
+    findings.extend(compare::revised(domain, revised));
     let reported = lock(store).set_findings(domain, FindingSource::Reports, &findings, at)?;
     changes.opened.extend(reported.opened);
     changes.closed.extend(reported.closed);

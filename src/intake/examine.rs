@@ -3,14 +3,11 @@
 //! The cost is bounded by [`crate::limits::EXAMINE_INFLATED`] for each document. Whoever is
 //! unsure says so: the pipeline reads the message to its end.
 
-use std::io::Read;
-
 use crate::{
     config::domains::DomainList,
     limits,
-    report::{Head, aggregate},
-    terms::Kind,
-    unpack::{self, Bounds, Document, Shape},
+    report::{self, Head},
+    unpack::{self, Bounds},
 };
 
 /// What we think of a message.
@@ -63,7 +60,11 @@ pub fn examine(raw: &[u8], domains: &DomainList) -> Examined {
             head: None,
         };
     }
-    let mut heads: Vec<Option<Head>> = found.documents.iter().map(head).collect();
+    let mut heads: Vec<Option<Head>> = found
+        .documents
+        .iter()
+        .map(|document| report::recognise(document.open()))
+        .collect();
     let is_ours = |head: &Option<Head>| {
         head.as_ref()
             .and_then(|head| head.domain.as_ref())
@@ -81,20 +82,5 @@ pub fn examine(raw: &[u8], domains: &DomainList) -> Examined {
     Examined {
         opinion,
         head: heads.swap_remove(told),
-    }
-}
-
-fn head(document: &Document) -> Option<Head> {
-    let of_kind = |kind| {
-        Some(Head {
-            kind,
-            domain: None,
-            report_id: None,
-        })
-    };
-    match document.shape {
-        Shape::Xml => aggregate::head(document.open().take(limits::EXAMINE_INFLATED)),
-        Shape::Json => of_kind(Kind::Tls),
-        Shape::Feedback => of_kind(Kind::Failure),
     }
 }

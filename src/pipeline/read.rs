@@ -6,12 +6,12 @@ use crate::{
     config::Config,
     domain::Domain,
     report::{
-        Broken, Record, Report,
+        self, Broken, Record, Report,
         aggregate::{self, Hints, Reading},
     },
     spool::Entry,
     terms::{Kind, Rejection},
-    unpack::{self, Bounds, Document, Shape},
+    unpack::{self, Bounds, Document},
 };
 
 /// What was found in one entry.
@@ -105,33 +105,28 @@ fn read_document(
         reason,
         offset,
     };
-    if document.shape != Shape::Xml {
-        return reject(part, Rejection::UnsupportedKind, None);
-    }
-    match aggregate::read_whole(|| document.open(), &hints(document), *rows_left) {
-        Err(broken) => reject(part, broken.rejection, Some(broken.offset)),
-        Ok(whole) => match config.domains.covering(&whole.report.policy.domain) {
-            None => reject(part, Rejection::ForeignDomain, None),
-            Some(entry) => {
-                *rows_left -= whole.records.as_ref().map_or(0, Vec::len);
-                let covering = entry.name.clone();
-                let aggregate::Whole {
-                    report,
-                    records,
-                    reading,
-                } = whole;
-                let whole = Whole {
-                    document: index,
-                    part,
-                    report,
-                    covering,
-                    records,
-                    reading,
-                };
-                Found::Whole(Box::new(whole))
-            }
-        },
-    }
+    let whole = match report::read(|| document.open(), &hints(document), *rows_left) {
+        Err(unread) => return reject(part, unread.broken.rejection, Some(unread.broken.offset)),
+        Ok(whole) => whole,
+    };
+    let Some(entry) = config.domains.covering(&whole.report.policy.domain) else {
+        return reject(part, Rejection::ForeignDomain, None);
+    };
+    let aggregate::Whole {
+        report,
+        records,
+        reading,
+    } = whole;
+    *rows_left -= records.as_ref().map_or(0, Vec::len);
+    let covering = entry.name.clone();
+    Found::Whole(Box::new(Whole {
+        document: index,
+        part,
+        report,
+        covering,
+        records,
+        reading,
+    }))
 }
 
 /// What surrounds a document.

@@ -8,7 +8,7 @@ mod reported;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use reported::reported;
+use reported::{reported, revised};
 
 use super::{Reader, Store, StoreError};
 use crate::{
@@ -115,6 +115,8 @@ questions! {
     /// What the newest current reports about `domain` itself, whose range begins at or after
     /// `since`, say was published; at most [`limits::COMPARED_REPORTS`].
     reported(domain: &Domain, since: i64) -> Vec<Reported>, "read reported policies";
+    /// How many documents about a domain first came at or after `since` with the key of another.
+    revised(domain: &Domain, since: i64) -> u64, "count revised reports";
 }
 
 fn in_transaction<T>(

@@ -50,6 +50,20 @@ pub(super) fn reported(
         .collect()
 }
 
+/// See [`super::Reader::revised`].
+pub(super) fn revised(
+    connection: &Connection,
+    domain: &Domain,
+    since: i64,
+) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached(
+            "SELECT count(*) FROM report JOIN document USING (id)
+             WHERE domain = ?1 AND current = 0 AND first_seen >= ?2",
+        )?
+        .query_row(params![domain.as_str(), since], |row| row.get(0))
+}
+
 fn stated<T: std::str::FromStr>(row: &Row<'_>, at: usize) -> rusqlite::Result<Stated<T>> {
     Ok(match row.get::<_, Option<String>>(at)? {
         None => Stated::Not,

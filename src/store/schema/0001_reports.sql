@@ -68,6 +68,7 @@ CREATE TABLE report (
 ) STRICT;
 
 CREATE INDEX report_by_domain ON report (domain, range_begin);
+CREATE INDEX report_revised ON report (domain) WHERE current = 0;
 
 CREATE TABLE record (
     report        INTEGER NOT NULL,
