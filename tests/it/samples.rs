@@ -3,8 +3,10 @@
 use std::{fs, path::PathBuf};
 
 use crate::lab::{
-    RUA, USER, daemon,
+    Lab, RUA, SOON, USER,
+    daemon::{self, Stored},
     mails::{self, Report},
+    replies, until,
 };
 
 fn folder() -> PathBuf {
@@ -82,4 +84,28 @@ fn inspect_reads_the_sample_mails_as_their_table_says() {
         assert_eq!(report["records"], records, "{file}");
         assert_eq!(report["messages"], messages, "{file}");
     }
+}
+
+#[test]
+fn the_sample_mails_go_their_ways_through_postfix() {
+    let lab = Lab::start();
+    let mut client = lab.client();
+    for (file, domain, ..) in table() {
+        let text = fs::read_to_string(folder().join(&file)).expect("a sample");
+        let to = if file == "ordinary.eml" { USER } else { RUA };
+        let reply = client.submit(&[to], &mails::crlf(&text));
+        match &*domain {
+            "other.example" => assert_eq!(reply, replies::FOREIGN, "{file}"),
+            _ => assert!(reply.starts_with("250"), "{file}: {reply}"),
+        }
+    }
+    for name in ["example.com", "example.org"] {
+        let rows = table().into_iter().filter(|(_, domain, ..)| domain == name);
+        let expected = rows.fold(Stored::NOTHING, |sum, (.., messages)| Stored {
+            reports: sum.reports + 1,
+            messages: sum.messages + messages,
+        });
+        lab.daemon.expect_stored(name, expected);
+    }
+    until("the other has it", SOON, || lab.sink.recipients() == [USER]);
 }

@@ -164,11 +164,11 @@ impl Daemon {
         signal(self.pid(), name);
     }
 
-    /// Waits for its end.
+    /// Waits for its end, which may be preceded by a drain.
     pub fn wait(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("it runs");
         let mut status = None;
-        let ended = holds_within(SOON, || {
+        let ended = holds_within(2 * SOON, || {
             status = child.try_wait().expect("to wait");
             status.is_some()
         });

@@ -181,3 +181,26 @@ fn sighup_takes_the_new_list_and_keeps_the_old_when_it_is_broken() {
     assert!(answer().starts_with("250"), "the old list is in use");
     assert!(lab.daemon.is_running());
 }
+
+#[test]
+#[ignore = "waits for as long as a drain may take"]
+fn sigterm_does_not_wait_for_ever() {
+    let mut lab = Lab::start();
+    let mut open = lab.client();
+    open.mail();
+    assert!(open.rcpt(RUA).starts_with("250"));
+    assert!(open.command("DATA").starts_with("354"));
+    lab.daemon.signal("TERM");
+    assert!(lab.daemon.wait().success());
+    open.send(&smtp::stuffed(&report().google(RUA)));
+    let reply = open.reply();
+    assert!(reply.starts_with("451"), "{reply}");
+    lab.daemon.restart();
+    let mut again = lab.client();
+    assert!(
+        again
+            .submit(&[RUA], &report().google(RUA))
+            .starts_with("250")
+    );
+    lab.daemon.expect_stored("example.com", ONE);
+}

@@ -134,3 +134,15 @@ fn ours_named_several_times_is_removed_every_time() {
     assert_untouched(&lab, &mail);
     lab.daemon.expect_stored("example.com", ONE);
 }
+
+#[test]
+fn ours_is_removed_whatever_it_is_an_alias_of() {
+    let lab = Lab::with(|_, options| {
+        options.main_cf =
+            "virtual_alias_maps = inline:{ {rua@reports.example=user2@other.example} }\n".into();
+    });
+    let mail = report().google(RUA);
+    assert!(lab.client().submit(&[RUA, USER], &mail).starts_with("250"));
+    assert_untouched(&lab, &mail);
+    lab.daemon.expect_stored("example.com", ONE);
+}
