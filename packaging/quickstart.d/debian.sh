@@ -1,0 +1,51 @@
+# shellcheck shell=bash
+# Sourced: installs what is missing from Debian, and lets no service start by that.
+
+# While packages are set up, this file tells them whether their services may start.
+policy=/usr/sbin/policy-rc.d
+kept=$policy.before-rua-milter
+
+forbid_services() {
+    # One that is kept already is the machine's own, of a run that was killed.
+    if [ -e "$policy" ] && [ ! -e "$kept" ]; then mv "$policy" "$kept"; fi
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+}
+
+allow_services() {
+    rm -f "$policy"
+    if [ -e "$kept" ]; then mv "$kept" "$policy"; fi
+}
+
+# install_missing FILE=PACKAGE...: installs the packages whose file is not there.
+install_missing() {
+    local need missing=()
+    for need in "$@"; do
+        if [ ! -e "${need%%=*}" ]; then missing+=("${need#*=}"); fi
+    done
+    if [ ${#missing[@]} = 0 ]; then return; fi
+    if ! command -v apt-get >/dev/null; then
+        echo "missing: ${missing[*]}, and this is no Debian: there is no apt-get" >&2
+        return 1
+    fi
+    echo "Installing ${missing[*]} from Debian; no service is started."
+    (
+        trap allow_services EXIT
+        trap 'exit 130' INT
+        trap 'exit 143' TERM
+        forbid_services
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -qq
+        # Rather nothing than to remove another mail server.
+        apt-get install -y -qq --no-install-recommends --no-remove "${missing[@]}" </dev/null
+    )
+    # Nor at the next boot.
+    if command -v systemctl >/dev/null; then
+        local package
+        for package in "${missing[@]}"; do
+            case $package in
+            postfix | nsd) systemctl disable --quiet "$package" || true ;;
+            esac
+        done
+    fi
+}
