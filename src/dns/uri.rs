@@ -104,7 +104,7 @@ fn is_uri(text: &[u8]) -> bool {
     scheme_fits && !rest.is_empty()
 }
 
-/// Length of a trailing `!` digits [kmgt], or 0.
+/// Length of a trailing `!` with digits and perhaps one of `kmgt`, or 0.
 fn size_limit(text: &str) -> usize {
     let Some(mark) = text.rfind('!') else {
         return 0;

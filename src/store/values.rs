@@ -32,7 +32,7 @@ impl rusqlite::ToSql for Octets {
     }
 }
 
-/// A number as SQLite holds it. [`limits::MAX_MESSAGES`] lies far below the end; what a bug
+/// A number as SQLite holds it. [`crate::limits::MAX_MESSAGES`] lies far below the end; what a bug
 /// would clip here, the comparison after the last record finds.
 pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
