@@ -35,10 +35,11 @@ install_missing() {
         trap 'exit 143' TERM
         forbid_services
         export DEBIAN_FRONTEND=noninteractive
-        apt-get update -qq
         # Rather nothing than to remove another mail server.
-        apt-get install -y -qq --no-install-recommends --no-remove "${missing[@]}" </dev/null
-    )
+        apt-get update -qq &&
+            apt-get install -y -qq --no-install-recommends --no-remove "${missing[@]}" \
+                </dev/null >/dev/null
+    ) || return 1
     # Nor at the next boot.
     if command -v systemctl >/dev/null; then
         local package
