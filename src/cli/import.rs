@@ -49,6 +49,8 @@ pub struct Args {
 
 /// Mails on their way to the disk at once: what one commit of the spool takes.
 const UNDER_WAY: usize = crate::limits::SPOOL_BATCH;
+/// Bytes of them; one larger mail goes alone.
+const UNDER_WAY_BYTES: usize = crate::limits::CLAIM_BYTES;
 /// Mails read ahead of the spool; each is at most the size limit.
 const READ_AHEAD: usize = 4;
 /// Characters of a file's name that are shown.
@@ -142,7 +144,8 @@ async fn take_in(
         })
     });
     let bar = progress(args);
-    let mut under_way: VecDeque<Put> = VecDeque::new();
+    let mut under_way: VecDeque<(usize, Put)> = VecDeque::new();
+    let mut bytes = 0;
     let (mut ids, mut names) = (Vec::new(), Vec::new());
     while let Some(item) = items.recv().await {
         bar.inc(item.raw.as_ref().map_or(0, Vec::len) as u64);
@@ -153,15 +156,18 @@ async fn take_in(
             hand.lend()?;
             tokio::time::sleep(LOOK).await;
         }
-        if under_way.len() >= UNDER_WAY
-            && let Some(oldest) = under_way.pop_front()
-        {
+        bytes += entry.raw.len();
+        while under_way.len() >= UNDER_WAY || bytes > UNDER_WAY_BYTES {
+            let Some((size, oldest)) = under_way.pop_front() else {
+                break;
+            };
             ids.push(oldest.await?);
+            bytes -= size;
         }
         names.push(name);
-        under_way.push_back(Box::pin(spool.put(entry)));
+        under_way.push_back((entry.raw.len(), Box::pin(spool.put(entry))));
     }
-    for put in under_way {
+    for (_, put) in under_way {
         ids.push(put.await?);
     }
     let _ = reading.await?;
