@@ -446,9 +446,13 @@ fn listen_address(text: &str, mode: u32, group: Option<&str>) -> Option<ListenAd
         .map(ListenAddress::Tcp)
 }
 
+/// By the system call: a hardened unit has no `/proc/sys`, and every process must come to the
+/// same name.
 fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "localhost".to_owned())
 }
 
 #[cfg(test)]
