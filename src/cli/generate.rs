@@ -38,8 +38,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One page: the commands are part of it, as an operator looks for them in one place. What the
-/// table of commands does not say (verdicts, files, signals) is written by hand.
+/// One page of the program: the commands are part of it, as an operator looks for them in one
+/// place. What the table of commands does not say (verdicts, files, signals) is written by hand,
+/// as is the page of the configuration.
 fn man(dir: &std::path::Path) -> anyhow::Result<()> {
     let path = dir.join("rua-milter.8");
     let mut page = Vec::new();
@@ -65,8 +66,9 @@ fn man(dir: &std::path::Path) -> anyhow::Result<()> {
             .unwrap_or_default();
         writeln!(page, "{about}.")?;
         for argument in command.get_arguments().filter(|a| !a.is_global_set()) {
+            let takes_value = argument.get_action().takes_values();
             let name = match (argument.get_long(), argument.get_value_names()) {
-                (Some(long), Some([value])) => format!("--{long} {value}"),
+                (Some(long), Some([value])) if takes_value => format!("--{long} {value}"),
                 (Some(long), _) => format!("--{long}"),
                 (None, Some([value])) => value.to_string(),
                 _ => argument.get_id().to_string().to_uppercase(),
@@ -82,5 +84,9 @@ fn man(dir: &std::path::Path) -> anyhow::Result<()> {
         }
     }
     page.extend_from_slice(include_bytes!("../../packaging/man/rua-milter.8.in"));
-    std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))
+    let configuration = include_bytes!("../../packaging/man/rua-milter.toml.5").to_vec();
+    for (path, page) in [(path, page), (dir.join("rua-milter.toml.5"), configuration)] {
+        std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }

@@ -8,6 +8,8 @@ use std::{
     path::Path,
 };
 
+use rua_milter::{telemetry::metrics, terms};
+
 /// Modules without clock, disk, network, runtime or log; a folder means all of it.
 const PURE: &[&str] = &[
     "unpack",
@@ -393,4 +395,47 @@ fn the_reader_of_paths_sees_through_trees_comments_and_strings() {
             "super::h::I"
         ]
     );
+}
+
+fn packaged(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    fs::read_to_string(path.join(name)).expect("a packaged file")
+}
+
+/// Lines of a manual page without the escapes of hyphens.
+fn manual(name: &str) -> Vec<String> {
+    let page = packaged(name).replace("\\-", "-");
+    page.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_manual_has_every_reason_and_every_metric() {
+    let page = manual("man/rua-milter.8.in");
+    let reasons = terms::Rejection::ALL.iter().map(|reason| reason.as_str());
+    let metrics = metrics::ALL.iter().map(|metric| metric.name);
+    let missing = reasons
+        .chain(metrics)
+        .filter(|word| !page.contains(&format!(".B {word}")));
+    none(&missing.map(str::to_owned).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_manual_has_every_key_of_the_sample() {
+    let page = manual("man/rua-milter.toml.5");
+    let has = |word: &str| {
+        let mut headings = page.iter().filter(|line| line.starts_with('.'));
+        headings.any(|line| line.split([' ', '"', ',']).any(|part| part == word))
+    };
+    let mut missing = Vec::new();
+    for line in packaged("rua-milter.toml").lines() {
+        let line = line.trim_start_matches(['#', ':', ' ']);
+        let section = line.starts_with('[') && line.ends_with(']');
+        let key = line.split_once(" = ").map(|(key, _)| key);
+        for word in section.then_some(line).into_iter().chain(key) {
+            if !has(word) {
+                missing.push(word.to_owned());
+            }
+        }
+    }
+    none(&missing);
 }
