@@ -65,11 +65,16 @@ fn man(dir: &std::path::Path) -> anyhow::Result<()> {
             .unwrap_or_default();
         writeln!(page, "{about}.")?;
         for argument in command.get_arguments().filter(|a| !a.is_global_set()) {
-            let name = match (argument.get_long(), argument.get_value_names()) {
-                (Some(long), Some([value])) => format!("--{long} {value}"),
-                (Some(long), _) => format!("--{long}"),
-                (None, Some([value])) => value.to_string(),
-                _ => argument.get_id().to_string().to_uppercase(),
+            let value = argument
+                .get_value_names()
+                .filter(|_| argument.get_action().takes_values())
+                .and_then(|names| names.first());
+            let name = match (argument.get_long(), value) {
+                (Some(long), Some(value)) => format!("--{long} {value}"),
+                (Some(long), None) => format!("--{long}"),
+                (None, value) => {
+                    value.map_or_else(|| argument.get_id().to_string(), ToString::to_string)
+                }
             };
             if name == "--help" {
                 continue;
