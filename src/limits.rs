@@ -91,6 +91,8 @@ pub const XML_PROLOG: usize = KIB;
 pub const READ_CHUNK: usize = 32 * KIB;
 /// Bytes of a line of an mbox that are looked at together; a longer line comes in pieces.
 pub const MBOX_PIECE: u64 = 64 << 10;
+/// Bytes of one file that `inspect` reads: a bare report is as long as a mail's inflated one.
+pub const INSPECT_FILE: usize = 256 * MIB;
 /// Rows of one table of `inspect`; a longer run is shown in pieces rather than held in memory.
 pub const INSPECT_ROWS: usize = 500;
 

@@ -40,9 +40,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// One page of the program: the commands are part of it, as an operator looks for them in one
 /// place. What the table of commands does not say (verdicts, files, signals) is written by hand,
-/// as is the page of the configuration.
+/// as is the page of the configuration. They go to `man8` and `man5`, as below a MANPATH.
 fn man(dir: &std::path::Path) -> anyhow::Result<()> {
-    let path = dir.join("rua-milter.8");
     let mut page = Vec::new();
     let command = Cli::command();
     let man = clap_mangen::Man::new(command.clone())
@@ -66,12 +65,16 @@ fn man(dir: &std::path::Path) -> anyhow::Result<()> {
             .unwrap_or_default();
         writeln!(page, "{about}.")?;
         for argument in command.get_arguments().filter(|a| !a.is_global_set()) {
-            let takes_value = argument.get_action().takes_values();
-            let name = match (argument.get_long(), argument.get_value_names()) {
-                (Some(long), Some([value])) if takes_value => format!("--{long} {value}"),
-                (Some(long), _) => format!("--{long}"),
-                (None, Some([value])) => value.to_string(),
-                _ => argument.get_id().to_string().to_uppercase(),
+            let value = argument
+                .get_value_names()
+                .filter(|_| argument.get_action().takes_values())
+                .and_then(|names| names.first());
+            let name = match (argument.get_long(), value) {
+                (Some(long), Some(value)) => format!("--{long} {value}"),
+                (Some(long), None) => format!("--{long}"),
+                (None, value) => {
+                    value.map_or_else(|| argument.get_id().to_string(), ToString::to_string)
+                }
             };
             if name == "--help" {
                 continue;
@@ -85,7 +88,13 @@ fn man(dir: &std::path::Path) -> anyhow::Result<()> {
     }
     page.extend_from_slice(include_bytes!("../../packaging/man/rua-milter.8.in"));
     let configuration = include_bytes!("../../packaging/man/rua-milter.toml.5").to_vec();
-    for (path, page) in [(path, page), (dir.join("rua-milter.toml.5"), configuration)] {
+    for (section, name, page) in [
+        ("man8", "rua-milter.8", page),
+        ("man5", "rua-milter.toml.5", configuration),
+    ] {
+        let dir = dir.join(section);
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let path = dir.join(name);
         std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

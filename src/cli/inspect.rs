@@ -15,7 +15,7 @@ use super::escape;
 use crate::{
     domain::Domain,
     intake::import::{self, Mail, Unreadable},
-    limits::{INSPECT_ROWS, MAX_MESSAGE},
+    limits::{INSPECT_FILE, INSPECT_ROWS},
     report::{self, aggregate::Hints},
     terms::{Kind, Rejection},
     unpack::{self, Bounds, Document},
@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut show = Show::new(args.json);
     let mut all = || -> io::Result<()> {
         for path in &args.paths {
-            import::mails(path, MAX_MESSAGE, &mut |mail| {
+            import::mails(path, INSPECT_FILE, &mut |mail| {
                 lines(&mail)
                     .into_iter()
                     .try_for_each(|line| show.line(line))

@@ -72,16 +72,30 @@ pub fn run() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Drift(args) => {
-            // Domains can be named by anybody; then only a configuration that was asked for
-            // must be there.
-            let config = match load(path) {
-                Err(_) if config.is_none() && !args.domains.is_empty() => None,
-                loaded => Some(loaded?),
-            };
-            runtime()?.block_on(drift::run(args, config.as_ref(), &mut std::io::stdout()))
+            // Nagios reads the first line and the exit code, whatever has happened.
+            let nagios = args.format == drift::Format::Nagios;
+            match look_up(args, config.as_deref()) {
+                Err(error) if nagios => {
+                    println!(
+                        "DRIFT UNKNOWN - {}",
+                        escape::text(&format!("{error:#}"), 512)
+                    );
+                    Ok(ExitCode::from(3))
+                }
+                done => done,
+            }
         }
         Command::Generate(args) => generate::run(&args),
     }
+}
+
+/// Domains can be named by anybody; then only a configuration that was asked for must be there.
+fn look_up(args: drift::Args, config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let loaded = match load(config.unwrap_or(Path::new(file::DEFAULT_PATH))) {
+        Err(_) if config.is_none() && !args.domains.is_empty() => None,
+        loaded => Some(loaded?),
+    };
+    runtime()?.block_on(drift::run(args, loaded.as_ref(), &mut std::io::stdout()))
 }
 
 /// The exit code of a failure: 2 for what an operator wrote, 1 for what the work came to.

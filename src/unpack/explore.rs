@@ -44,9 +44,12 @@ impl Explorer {
     }
 
     pub(super) fn reject(&mut self, part: &str, rejection: Rejection) {
-        // One line for each part and reason, however often it came up, and one for the rest.
+        // One line for each part and reason, however often it came up; each becomes a row of the
+        // store, so a mail gets no more of them than reports.
         let line = (part.to_owned(), rejection);
-        if self.found.rejected.len() <= self.bounds.parts && !self.found.rejected.contains(&line) {
+        if self.found.rejected.len() <= self.bounds.documents
+            && !self.found.rejected.contains(&line)
+        {
             self.found.rejected.push(line);
         }
     }
