@@ -25,8 +25,11 @@ pub struct Settings {
     /// `[[domain]]` tables.
     pub domains: String,
     pub limits: String,
+    pub log: String,
     pub metrics: String,
     pub dns: String,
+    /// Variables of the daemon's environment.
+    pub env: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -43,8 +46,10 @@ impl Settings {
                 .into(),
             // A busy machine's disk may be fuller than the default allows.
             limits: "min_free_bytes = 1048576".into(),
+            log: String::new(),
             metrics: String::new(),
             dns: "watch = false".into(),
+            env: Vec::new(),
         }
     }
 
@@ -60,6 +65,7 @@ impl Settings {
             ("milter", &self.milter),
             ("recipients", &self.recipients),
             ("limits", &self.limits),
+            ("log", &self.log),
             ("metrics", &self.metrics),
             ("dns", &self.dns),
         ] {
@@ -112,6 +118,7 @@ impl Daemon {
             .arg("--config")
             .arg(&self.config)
             .env("NOTIFY_SOCKET", self.config.with_extension("notify"))
+            .envs(self.settings.env.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log file"))
             .stderr(log)
