@@ -110,9 +110,10 @@ async fn import(args: &Args, config: Arc<Config>) -> anyhow::Result<Totals> {
     hand.lend()?;
     let mut totals = Totals::default();
     let (ids, names) = take_in(args, &config, &spool, &mut hand, &mut totals).await?;
-    if let (Some(&first), Some(&last)) = (ids.first(), ids.last()) {
+    if let Some(&last) = ids.last() {
         let reader = spool.reader()?;
-        while reader.any_new(first..=last)? {
+        // Whatever waits before ours is done as well: an import that was killed may have left it.
+        while reader.any_new(1..=last)? {
             hand.lend()?;
             tokio::time::sleep(LOOK).await;
         }
@@ -142,26 +143,33 @@ async fn take_in(
         })
     });
     let bar = progress(args);
-    let mut under_way: VecDeque<Put> = VecDeque::new();
+    let mut under_way: VecDeque<(usize, Put)> = VecDeque::new();
+    let mut bytes_under_way = 0;
     let (mut ids, mut names) = (Vec::new(), Vec::new());
     while let Some(item) = items.recv().await {
         bar.inc(item.raw.as_ref().map_or(0, Vec::len) as u64);
         let Some((name, entry)) = judge(item, config, totals).await else {
             continue;
         };
+        let size = entry.raw.len();
+        // The spool answers for what it holds and for one largest mail more, so that is what
+        // may be under way.
+        while under_way.len() >= UNDER_WAY || bytes_under_way + size > limit {
+            let Some((size, oldest)) = under_way.pop_front() else {
+                break;
+            };
+            bytes_under_way -= size;
+            ids.push(oldest.await?);
+        }
         while spool.state().room("").is_err() {
             hand.lend()?;
             tokio::time::sleep(LOOK).await;
         }
-        if under_way.len() >= UNDER_WAY
-            && let Some(oldest) = under_way.pop_front()
-        {
-            ids.push(oldest.await?);
-        }
         names.push(name);
-        under_way.push_back(Box::pin(spool.put(entry)));
+        bytes_under_way += size;
+        under_way.push_back((size, Box::pin(spool.put(entry))));
     }
-    for put in under_way {
+    for (_, put) in under_way {
         ids.push(put.await?);
     }
     let _ = reading.await?;
