@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::lab::{
-    Lab, RUA, USER, free_port,
+    Lab, RUA, SOON, USER,
+    daemon::Stored,
+    free_port,
     mails::{self, Report},
     smtp::Client,
     until,
@@ -25,7 +27,7 @@ fn lab() -> (Lab, u16) {
             format!("127.0.0.1:{port} inet n - n - 200 smtpd\n  -o smtpd_milters={address}\n");
         settings.listen.push(address);
     });
-    until("the second smtpd greets", crate::lab::SOON, || {
+    until("the second smtpd greets", SOON, || {
         Client::greeted(port).is_some()
     });
     (lab, port)
@@ -47,7 +49,8 @@ fn time(port: u16, mail: impl Fn(usize) -> (&'static str, Vec<u8>)) -> Duration 
     began.elapsed()
 }
 
-fn tcp_keeps_up(mail: impl Fn(usize) -> (&'static str, Vec<u8>)) {
+/// Gives the lab, in which every mail went its way.
+fn tcp_keeps_up(mail: impl Fn(usize) -> (&'static str, Vec<u8>)) -> Lab {
     let (lab, tcp_port) = lab();
     let (mut unix, mut tcp) = (Duration::ZERO, Duration::ZERO);
     for round in 0..ROUNDS {
@@ -57,17 +60,31 @@ fn tcp_keeps_up(mail: impl Fn(usize) -> (&'static str, Vec<u8>)) {
     }
     println!("unix {unix:?}, TCP {tcp:?}");
     assert!(tcp < 2 * unix + SLACK, "unix {unix:?}, TCP {tcp:?}");
+    lab
 }
+
+/// All mails of a test.
+const ALL: u64 = 2 * (ROUNDS * (MAILS + 1)) as u64;
 
 #[test]
 fn reports_do_not_wait_for_acks() {
-    tcp_keeps_up(|n| {
-        let report = Report::new(&n.to_string(), "example.com", &[1]);
-        (RUA, report.google(RUA))
+    let lab = tcp_keeps_up(|n| {
+        // As large as many real ones.
+        let report = Report::new(&n.to_string(), "example.com", &[1; 12]);
+        (RUA, report.plain(RUA))
     });
+    let all = Stored {
+        reports: ALL,
+        messages: 12 * ALL,
+    };
+    lab.daemon.expect_stored("example.com", all);
+    assert!(
+        lab.sink.received().is_empty(),
+        "both ways lead through the milter"
+    );
 }
 
 #[test]
 fn ordinary_mail_does_not_wait_for_acks() {
-    tcp_keeps_up(|_| (USER, mails::ordinary(USER)));
+    tcp_keeps_up(|_| (USER, mails::long(USER, 100)));
 }
