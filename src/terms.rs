@@ -129,7 +129,7 @@ words! {
     Stage {
         /// From the last byte of the message to our answer, `examine` and `put` included.
         Eom = "eom",
-        /// The commit of the spool's writer.
+        /// From handing a mail to the spool's writer until its commit has returned.
         SpoolCommit = "spool_commit",
         /// Finding and reading the documents of one mail.
         Parse = "parse",

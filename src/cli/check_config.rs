@@ -1,23 +1,30 @@
 //! `check-config`: everything that `serve` does with the configuration, short of binding.
 
-use std::{path::Path, process::ExitCode};
+use std::{io::Write as _, path::Path, process::ExitCode};
 
 use super::load;
 
 /// Reads the configuration and says what it comes to.
 pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     let config = load(path)?;
-    println!("{}: ok, {} domains", path.display(), config.domains.len());
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "{}: ok, {} domains",
+        path.display(),
+        config.domains.len()
+    )?;
     let silent = config
         .domains
         .iter()
         .filter(|entry| config.domains.addresses_of(entry).is_empty())
         .count();
     if silent > 0 {
-        println!(
+        writeln!(
+            out,
             "note: {silent} of them have no address of their own and there is no \
              recipients.template: their reports come only with other addresses or by import"
-        );
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -49,8 +49,6 @@ pub struct Args {
 
 /// Mails on their way to the disk at once: what one commit of the spool takes.
 const UNDER_WAY: usize = crate::limits::SPOOL_BATCH;
-/// Bytes of them; one larger mail goes alone.
-const UNDER_WAY_BYTES: usize = crate::limits::CLAIM_BYTES;
 /// Mails read ahead of the spool; each is at most the size limit.
 const READ_AHEAD: usize = 4;
 /// Characters of a file's name that are shown.
@@ -112,9 +110,10 @@ async fn import(args: &Args, config: Arc<Config>) -> anyhow::Result<Totals> {
     hand.lend()?;
     let mut totals = Totals::default();
     let (ids, names) = take_in(args, &config, &spool, &mut hand, &mut totals).await?;
-    if let (Some(&first), Some(&last)) = (ids.first(), ids.last()) {
+    if let Some(&last) = ids.last() {
         let reader = spool.reader()?;
-        while reader.any_new(first..=last)? {
+        // Whatever waits before ours is done as well: an import that was killed may have left it.
+        while reader.any_new(1..=last)? {
             hand.lend()?;
             tokio::time::sleep(LOOK).await;
         }
@@ -145,27 +144,30 @@ async fn take_in(
     });
     let bar = progress(args);
     let mut under_way: VecDeque<(usize, Put)> = VecDeque::new();
-    let mut bytes = 0;
+    let mut bytes_under_way = 0;
     let (mut ids, mut names) = (Vec::new(), Vec::new());
     while let Some(item) = items.recv().await {
         bar.inc(item.raw.as_ref().map_or(0, Vec::len) as u64);
         let Some((name, entry)) = judge(item, config, totals).await else {
             continue;
         };
+        let size = entry.raw.len();
+        // The spool answers for what it holds and for one largest mail more, so that is what
+        // may be under way.
+        while under_way.len() >= UNDER_WAY || bytes_under_way + size > limit {
+            let Some((size, oldest)) = under_way.pop_front() else {
+                break;
+            };
+            bytes_under_way -= size;
+            ids.push(oldest.await?);
+        }
         while spool.state().room("").is_err() {
             hand.lend()?;
             tokio::time::sleep(LOOK).await;
         }
-        bytes += entry.raw.len();
-        while under_way.len() >= UNDER_WAY || bytes > UNDER_WAY_BYTES {
-            let Some((size, oldest)) = under_way.pop_front() else {
-                break;
-            };
-            ids.push(oldest.await?);
-            bytes -= size;
-        }
         names.push(name);
-        under_way.push_back((entry.raw.len(), Box::pin(spool.put(entry))));
+        bytes_under_way += size;
+        under_way.push_back((size, Box::pin(spool.put(entry))));
     }
     for (_, put) in under_way {
         ids.push(put.await?);

@@ -82,7 +82,13 @@ impl<'b> Walk<'b> {
         {
             return;
         }
-        let decoded = base64(body);
+        // What decodes by leaving half of it out was never encoded: the first letters of a
+        // picture or of a letter may come to a `<` that way.
+        let decoded = if is_base64(&body[..body.len().min(SNIFF)]) {
+            base64(body)
+        } else {
+            Vec::new()
+        };
         let is_base64 = !matches!(
             look(&decoded[..decoded.len().min(SNIFF)]),
             Look::Other | Look::Nothing
@@ -280,6 +286,15 @@ fn starts_with_field(raw: &[u8]) -> bool {
     let end = name.count();
     let rest = raw[end..].trim_ascii_start();
     end > 0 && rest.starts_with(b":")
+}
+
+/// Whether all of it can be base64 (RFC 2045 section 6.8).
+fn is_base64(head: &[u8]) -> bool {
+    head.iter().all(|byte| {
+        byte.is_ascii_alphanumeric()
+            || byte.is_ascii_whitespace()
+            || matches!(byte, b'+' | b'/' | b'=')
+    })
 }
 
 /// The boundary of a body whose header is not there: of the first line that looks like one and

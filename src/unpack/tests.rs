@@ -381,6 +381,7 @@ fn an_ordinary_mail_holds_nothing() {
         "hXello: x\n\nunused\n",
         "Content-Type: image/svg+xml; name=logo.svg\n\n<?xml version='1.0'?><svg/>\n",
         "words without a header\n",
+        "PNG, which means `<`, if most of it is left out\n",
     ] {
         let (documents, rejected) = all(mail.as_bytes());
         assert!(

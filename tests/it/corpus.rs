@@ -11,7 +11,8 @@ const OTHERWISE: &[(&str, &str)] = &[
     ("rendered-from-python/xml_2_0.eml", "read by us only"),
 ];
 
-fn corpus() -> Option<PathBuf> {
+/// Where the corpus is, if it is there.
+pub fn corpus() -> Option<PathBuf> {
     let path = env::var_os("RUA_MILTER_CORPUS").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"),
         PathBuf::from,

@@ -2,12 +2,17 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod aggregate;
+mod commands;
 mod corpus;
 mod drift;
 mod house;
+mod import;
 mod inspect;
 mod lab;
+mod log;
+mod metrics;
 mod otlp;
 mod postfix;
 mod samples;
+mod tcp;
 mod telemetry;

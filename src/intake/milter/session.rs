@@ -467,7 +467,12 @@ impl Judgement {
             raw,
             parked,
         };
-        match intake.spool.put(entry).await {
+        let handed_over = Instant::now();
+        let put = intake.spool.put(entry).await;
+        intake
+            .instruments
+            .stage(Stage::SpoolCommit, handed_over.elapsed());
+        match put {
             Ok(id) => {
                 account.spool_id = Some(id);
                 account.verdict = Verdict::Accepted;

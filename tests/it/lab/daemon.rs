@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     fs::{self, File},
+    io::Write as _,
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -25,8 +26,11 @@ pub struct Settings {
     /// `[[domain]]` tables.
     pub domains: String,
     pub limits: String,
+    pub log: String,
     pub metrics: String,
     pub dns: String,
+    /// Variables of the daemon's environment.
+    pub env: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -43,8 +47,10 @@ impl Settings {
                 .into(),
             // A busy machine's disk may be fuller than the default allows.
             limits: "min_free_bytes = 1048576".into(),
+            log: String::new(),
             metrics: String::new(),
             dns: "watch = false".into(),
+            env: Vec::new(),
         }
     }
 
@@ -60,6 +66,7 @@ impl Settings {
             ("milter", &self.milter),
             ("recipients", &self.recipients),
             ("limits", &self.limits),
+            ("log", &self.log),
             ("metrics", &self.metrics),
             ("dns", &self.dns),
         ] {
@@ -112,6 +119,7 @@ impl Daemon {
             .arg("--config")
             .arg(&self.config)
             .env("NOTIFY_SOCKET", self.config.with_extension("notify"))
+            .envs(self.settings.env.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log file"))
             .stderr(log)
@@ -203,6 +211,20 @@ impl Daemon {
         run(&all, stdin)
     }
 
+    /// Starts another command with the same configuration, its standard input open.
+    pub fn begin(&self, args: &[&str]) -> Running {
+        let child = program()
+            .args(args)
+            .arg("--config")
+            .arg(&self.config)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("to start");
+        Running(child)
+    }
+
     /// What the store holds about one domain.
     pub fn stored(&self, domain: &str) -> Stored {
         let output = self.run(&["summary", domain, "--json"]);
@@ -288,6 +310,28 @@ impl Drop for Daemon {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// A command that was begun. It is killed when it is dropped.
+pub struct Running(Child);
+
+impl Running {
+    /// Gives it something to read; what it reads does not end by that.
+    pub fn feed(&mut self, input: &[u8]) {
+        let stdin = self.0.stdin.as_mut().expect("piped");
+        stdin.write_all(input).expect("it reads");
+    }
+
+    pub fn is_running(&self) -> bool {
+        is_running(self.0.id())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

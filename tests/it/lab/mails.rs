@@ -321,7 +321,8 @@ pub fn gzip(data: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory")
 }
 
-fn zip(name: &str, data: &[u8]) -> Vec<u8> {
+/// A zip file with one member.
+pub fn zip(name: &str, data: &[u8]) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
     writer.start_file(name, options).expect("memory");
