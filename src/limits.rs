@@ -71,11 +71,14 @@ pub const MAX_HEADERS: usize = 10_000;
 pub const MAX_DOCUMENTS: usize = 50;
 /// Members of one zip file.
 pub const MAX_MEMBERS: usize = 100;
+/// Members of one gzip stream, each of which costs a new inflater even when it is empty. bgzip,
+/// which makes most, has one for 64 KiB: 4,096 for [`MAX_INFLATED`].
+pub const MAX_GZIP_MEMBERS: usize = 10_000;
 /// Containers within containers (gz in gz, zip in gz).
 pub const MAX_CONTAINER_DEPTH: usize = 2;
-/// Bytes of one inflated document. The largest known report has 900,000 lines.
+/// Bytes of one inflated document, and of what lies between two containers. The largest known report has 900,000 lines.
 pub const MAX_INFLATED: u64 = 256 << 20;
-/// Bytes of all inflated documents of one mail.
+/// Bytes of all that is inflated of one mail, each counted once however often it is read.
 pub const MAX_INFLATED_TOTAL: u64 = 512 << 20;
 /// Bytes inflated by `examine`, which only looks at the head of each document.
 pub const EXAMINE_INFLATED: u64 = 64 << 10;

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::{
     Bounds, Document, Shape, Unpacked,
-    inflate::{Account, Bounded, Layer, Source},
+    inflate::{Account, Layer, Source},
     members, mime,
     sniff::{self, Look},
 };
@@ -25,7 +25,6 @@ struct Piece {
     part: String,
     file_name: Option<String>,
     source: Source,
-    account: Account,
     /// Containers that were opened on the way to it.
     depth: usize,
 }
@@ -53,7 +52,7 @@ impl Explorer {
 
     /// A file that is no mail: whatever it holds was meant as a report.
     pub(super) fn bare(&mut self, raw: &[u8]) {
-        let piece = self.piece("1".to_owned(), None, raw.to_vec());
+        let piece = piece("1".to_owned(), None, raw.to_vec());
         match sniff::look(&raw[..raw.len().min(SNIFF)]) {
             Look::Html => self.reject("1", Rejection::NotAReport),
             Look::Unused | Look::Nothing => self.reject("1", Rejection::Empty),
@@ -75,23 +74,13 @@ impl Explorer {
                 Look::Document(Shape::Xml) if !leaf.attached && !means_xml(head) => {}
                 Look::Zlib if !sniff::inflates(&leaf.bytes) => {}
                 _ => {
-                    let piece = self.piece(leaf.part, leaf.file_name, leaf.bytes.into_owned());
+                    let piece = piece(leaf.part, leaf.file_name, leaf.bytes.into_owned());
                     self.explore(piece);
                 }
             }
         });
         for (part, rejection) in walk.rejected {
             self.reject(&part, rejection);
-        }
-    }
-
-    fn piece(&self, part: String, file_name: Option<String>, bytes: Vec<u8>) -> Piece {
-        Piece {
-            part,
-            file_name,
-            source: Source::plain(bytes),
-            account: self.account.another(),
-            depth: 0,
         }
     }
 
@@ -120,7 +109,6 @@ impl Explorer {
             file_name: piece.file_name,
             shape,
             source: piece.source,
-            account: piece.account,
         });
     }
 
@@ -129,8 +117,7 @@ impl Explorer {
             return self.reject(&piece.part, Rejection::NestedTooDeep);
         }
         self.explore(Piece {
-            source: piece.source.within(layer),
-            account: self.account.another(),
+            source: piece.source.within(layer, self.account.another()),
             depth: piece.depth + 1,
             ..piece
         });
@@ -164,8 +151,7 @@ impl Explorer {
             let inside = Piece {
                 part,
                 file_name: clean_name(&entry.name),
-                source: archive.within(Layer::Member(member)),
-                account: self.account.another(),
+                source: archive.within(Layer::Member(member), self.account.another()),
                 depth: piece.depth + 1,
             };
             // Texts and pictures beside the report are nobody's fault.
@@ -186,7 +172,9 @@ impl Explorer {
         }
         let most = self.bounds.inner_zip as u64;
         let mut bytes = Vec::new();
-        Bounded::new(piece.source.open(), &piece.account)
+        piece
+            .source
+            .open()
             .take(most + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| Rejection::within(&error).unwrap_or(Rejection::BadContainer))?;
@@ -197,10 +185,22 @@ impl Explorer {
     }
 }
 
+/// A leaf part, or a bare file.
+fn piece(part: String, file_name: Option<String>, bytes: Vec<u8>) -> Piece {
+    Piece {
+        part,
+        file_name,
+        source: Source::plain(bytes),
+        depth: 0,
+    }
+}
+
 /// The first bytes of a piece.
 fn peek(piece: &Piece) -> Result<Vec<u8>, Rejection> {
     let mut head = Vec::new();
-    Bounded::new(piece.source.open(), &piece.account)
+    piece
+        .source
+        .open()
         .take(SNIFF as u64)
         .read_to_end(&mut head)
         .map_err(|error| Rejection::within(&error).unwrap_or(Rejection::BadContainer))?;

@@ -16,7 +16,7 @@ mod transfer;
 use std::io::Read;
 
 use crate::{limits, terms::Rejection};
-use inflate::{Account, Bounded, Source};
+use inflate::Source;
 
 /// What one mail may cost. A size that the mail declares about itself is never believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,6 @@ pub struct Document {
     /// What its first bytes look like.
     pub shape: Shape,
     source: Source,
-    account: Account,
 }
 
 impl Document {
@@ -99,7 +98,7 @@ impl Document {
     /// Whatever ends the reading early comes as an [`std::io::Error`] from which
     /// [`Rejection::within`] tells the reason: too much output, a container cut short.
     pub fn open(&self) -> impl Read + '_ {
-        Bounded::new(self.source.open(), &self.account)
+        self.source.open()
     }
 }
 

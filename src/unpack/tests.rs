@@ -250,6 +250,24 @@ fn a_bomb_ends_at_the_bound() {
 }
 
 #[test]
+fn what_lies_between_two_containers_is_bounded_too() {
+    let bounds = Bounds {
+        inflated: 64 << 10,
+        ..Bounds::default()
+    };
+    // Members of nothing, and empty blocks: megabytes of gzip from which no byte comes out.
+    let members = gzip(b"").repeat(100_000);
+    let mut blocks = gzip(b"")[..10].to_vec();
+    blocks.extend([0, 0, 0, 0xff, 0xff].repeat(500_000));
+    for inner in [&members, &blocks] {
+        let found = documents(&gzip(inner), &bounds);
+        let too_much = ("1".to_owned(), Rejection::TooMuchOutput);
+        assert_eq!((found.documents.len(), found.rejected), (0, vec![too_much]));
+    }
+    assert_eq!(rejected(&members), [Rejection::TooManyMembers]);
+}
+
+#[test]
 fn a_declared_size_is_not_believed() {
     let mut raw = zip(&[("a.xml", XML)]);
     let directory = raw
