@@ -111,9 +111,11 @@ pub const MAX_PER_RECORD: usize = 100;
 pub const MAX_TEXT: usize = 1_024;
 /// `error` elements and notes kept of one report.
 pub const MAX_NOTES: usize = 100;
-/// Records whose rows are kept in memory between the first reading and the store; a larger
-/// document is read a second time.
-pub const KEPT_RECORDS: usize = 2_000;
+/// Bytes that the entries of one batch hold besides their mails: records kept between the first
+/// reading and the store, heads of reports, zip files that lay in another container. A document
+/// whose records find no room is read a second time; entries that find none wait for the next
+/// batch.
+pub const BATCH_MEMORY: usize = 32 * MIB;
 
 /// Messages that one report may count: what sums of a thousand such reports, JSON and floating
 /// point numbers all hold exactly. A report of one day with more cannot be true.

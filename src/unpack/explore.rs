@@ -166,11 +166,11 @@ impl Explorer {
     }
 
     /// The bytes of a zip file: those of the part, or, within another container, inflated.
-    fn archive(&self, piece: &Piece) -> Result<Source, Rejection> {
+    fn archive(&mut self, piece: &Piece) -> Result<Source, Rejection> {
         if piece.source.layers.is_empty() {
             return Ok(piece.source.clone());
         }
-        let most = self.bounds.inner_zip as u64;
+        let most = (self.bounds.inner_zips - self.found.inner_zips) as u64;
         let mut bytes = Vec::new();
         piece
             .source
@@ -181,6 +181,7 @@ impl Explorer {
         if bytes.len() as u64 > most {
             return Err(Rejection::TooMuchOutput);
         }
+        self.found.inner_zips += bytes.len();
         Ok(Source::plain(bytes))
     }
 }

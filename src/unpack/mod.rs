@@ -39,8 +39,9 @@ pub struct Bounds {
     pub members: usize,
     /// Containers within containers.
     pub container_depth: usize,
-    /// Bytes of a zip file that lies in another container, as it must be held in memory.
-    pub inner_zip: usize,
+    /// Bytes of all zip files of the mail that lie in another container, as they must be held in
+    /// memory.
+    pub inner_zips: usize,
 }
 
 impl Default for Bounds {
@@ -55,7 +56,7 @@ impl Default for Bounds {
             headers: limits::MAX_HEADERS,
             members: limits::MAX_MEMBERS,
             container_depth: limits::MAX_CONTAINER_DEPTH,
-            inner_zip: limits::MAX_MESSAGE,
+            inner_zips: limits::MAX_MESSAGE,
         }
     }
 }
@@ -78,6 +79,8 @@ pub struct Unpacked {
     pub documents: Vec<Document>,
     /// Parts that look like a report's container and cannot be used: which part, and why.
     pub rejected: Vec<(String, Rejection)>,
+    /// Bytes of zip files that had to be taken out of another container, and are held in memory.
+    pub inner_zips: usize,
 }
 
 /// One document, with its bytes as they came.

@@ -268,6 +268,21 @@ fn what_lies_between_two_containers_is_bounded_too() {
 }
 
 #[test]
+fn zips_in_other_containers_share_what_may_be_held_in_memory() {
+    let inner = zip(&[("a.xml", XML), ("b.txt", &[b'x'; 500])]);
+    let bounds = Bounds {
+        inner_zips: 2 * inner.len(),
+        ..Bounds::default()
+    };
+    let outer = zip(&[("1.zip", &inner), ("2.zip", &inner), ("3.zip", &inner)]);
+    let found = documents(&outer, &bounds);
+    assert_eq!(found.documents.len(), 2);
+    assert_eq!(found.inner_zips, bounds.inner_zips);
+    let third = ("1/3".to_owned(), Rejection::TooMuchOutput);
+    assert_eq!(found.rejected, [third]);
+}
+
+#[test]
 fn a_declared_size_is_not_believed() {
     let mut raw = zip(&[("a.xml", XML)]);
     let directory = raw
