@@ -17,6 +17,8 @@ pub const OVERSIZE_HEAD: usize = 64 * KIB;
 pub const IN_FLIGHT: usize = 256 * MIB;
 /// Recipients of ours in one message. RFC 5321 section 4.5.3.1.8 asks for 100; Postfix allows 1,000.
 pub const MAX_RECIPIENTS: usize = 1_000;
+/// Recipients that the log line of a mail names; it always tells how many there are.
+pub const LOGGED_RECIPIENTS: usize = 5;
 /// Characters of one address that are kept (RFC 5321 section 4.5.3.1.3 allows 256 octets).
 pub const MAX_ADDRESS: usize = 1_024;
 /// Authentication-Results fields kept of one message, and bytes of each.
