@@ -8,7 +8,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -108,6 +108,8 @@ pub fn try_lock(path: &Path) -> Result<Option<Lock>, DataDirError> {
         .write(true)
         .create(true)
         .truncate(false)
+        // Whoever may read it could hold the lock.
+        .mode(0o600)
         .open(&file)
         .map_err(wrong)?;
     match lock.try_lock() {
@@ -130,6 +132,8 @@ mod tests {
     fn one_process_has_the_lock() {
         let dir = tempfile::tempdir().expect("a directory");
         let held = lock(dir.path()).expect("free");
+        let mode = fs::metadata(dir.path().join("lock")).expect("there").mode();
+        assert_eq!(mode & 0o777, 0o600);
         assert!(try_lock(dir.path()).expect("looked").is_none());
         drop(held);
         assert!(try_lock(dir.path()).expect("looked").is_some());

@@ -17,6 +17,8 @@ pub const OVERSIZE_HEAD: usize = 64 * KIB;
 pub const IN_FLIGHT: usize = 256 * MIB;
 /// Recipients of ours in one message. RFC 5321 section 4.5.3.1.8 asks for 100; Postfix allows 1,000.
 pub const MAX_RECIPIENTS: usize = 1_000;
+/// Recipients that the log line of a mail names; it always tells how many there are.
+pub const LOGGED_RECIPIENTS: usize = 5;
 /// Characters of one address that are kept (RFC 5321 section 4.5.3.1.3 allows 256 octets).
 pub const MAX_ADDRESS: usize = 1_024;
 /// Authentication-Results fields kept of one message, and bytes of each.
@@ -71,11 +73,14 @@ pub const MAX_HEADERS: usize = 10_000;
 pub const MAX_DOCUMENTS: usize = 50;
 /// Members of one zip file.
 pub const MAX_MEMBERS: usize = 100;
+/// Members of one gzip stream, each of which costs a new inflater even when it is empty. bgzip,
+/// which makes most, has one for 64 KiB: 4,096 for [`MAX_INFLATED`].
+pub const MAX_GZIP_MEMBERS: usize = 10_000;
 /// Containers within containers (gz in gz, zip in gz).
 pub const MAX_CONTAINER_DEPTH: usize = 2;
-/// Bytes of one inflated document. The largest known report has 900,000 lines.
+/// Bytes of one inflated document, and of what lies between two containers. The largest known report has 900,000 lines.
 pub const MAX_INFLATED: u64 = 256 << 20;
-/// Bytes of all inflated documents of one mail.
+/// Bytes of all that is inflated of one mail, each counted once however often it is read.
 pub const MAX_INFLATED_TOTAL: u64 = 512 << 20;
 /// Bytes inflated by `examine`, which only looks at the head of each document.
 pub const EXAMINE_INFLATED: u64 = 64 << 10;
@@ -110,9 +115,11 @@ pub const MAX_PER_RECORD: usize = 100;
 pub const MAX_TEXT: usize = 1_024;
 /// `error` elements and notes kept of one report.
 pub const MAX_NOTES: usize = 100;
-/// Records whose rows are kept in memory between the first reading and the store; a larger
-/// document is read a second time.
-pub const KEPT_RECORDS: usize = 2_000;
+/// Bytes that the entries of one batch hold besides their mails: records kept between the first
+/// reading and the store, heads of reports, zip files that lay in another container. A document
+/// whose records find no room is read a second time; entries that find none wait for the next
+/// batch.
+pub const BATCH_MEMORY: usize = 32 * MIB;
 
 /// Messages that one report may count: what sums of a thousand such reports, JSON and floating
 /// point numbers all hold exactly. A report of one day with more cannot be true.

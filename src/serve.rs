@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinSet,
 };
@@ -43,6 +43,7 @@ const END: Duration = Duration::from_secs(5);
 pub async fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     telemetry::log::init(&config.log)?;
     telemetry::install_crypto();
+    let signals = Signals::listen()?;
     let _lock = data_dir::lock(&config.data_dir)?;
     let names = config.domains.iter().map(|entry| &entry.name);
     let telemetry = telemetry::start(&config.metrics, &config.node, names)?;
@@ -83,7 +84,7 @@ pub async fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     );
     drop(current);
 
-    let ended = attend(path, &new_config, &spool, &telemetry, &mut tasks).await;
+    let ended = attend(signals, path, &new_config, &spool, &telemetry, &mut tasks).await;
     notify(&[NotifyState::Stopping]);
     intake.closing.close();
     if tokio::time::timeout(limits::DRAIN, intake.closing.empty())
@@ -251,22 +252,38 @@ fn observers(instruments: &Arc<Instruments>) -> drift::watch::Observers {
     }
 }
 
+/// The signals that are ours. From here on none of them ends us by itself, so that one that
+/// comes while we start is not lost and kills nobody in the middle of a message.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT")?,
+            hangup: signal(SignalKind::hangup()).context("SIGHUP")?,
+        })
+    }
+}
+
 /// Waits for signals; ends at SIGTERM, SIGINT, or when a task ends by itself.
 async fn attend(
+    mut signals: Signals,
     path: &Path,
     config: &watch::Sender<Arc<Config>>,
     spool: &Spool,
     telemetry: &Telemetry,
     tasks: &mut JoinSet<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => reload(path, config, spool, telemetry),
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.hangup.recv() => reload(path, config, spool, telemetry),
             Some(ended) = tasks.join_next() => {
                 ended.context("a task ended by a panic")??;
                 anyhow::bail!("a task ended before it was asked to");

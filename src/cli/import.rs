@@ -105,7 +105,10 @@ pub fn run(args: &Args, config: &std::path::Path) -> anyhow::Result<ExitCode> {
 }
 
 async fn import(args: &Args, config: Arc<Config>) -> anyhow::Result<Totals> {
-    let (spool, writer) = spool::open(&config.data_dir, config.limits, Arc::default())?;
+    let (spool, writer) = match data_dir::try_lock(&config.data_dir)? {
+        Some(_lock) => spool::open(&config.data_dir, config.limits, Arc::default())?,
+        None => spool::open_beside(&config.data_dir, config.limits)?,
+    };
     let mut hand = Hand::new(Arc::clone(&config), spool.clone());
     hand.lend()?;
     let mut totals = Totals::default();

@@ -160,6 +160,9 @@ impl Account<'_> {
             bytes,
         );
         let head = |part: fn(&Head) -> Option<String>| self.head.and_then(part);
+        // A thousand of them would make a line of a megabyte, which a journal takes apart.
+        let to = envelope.recipients.iter().take(limits::LOGGED_RECIPIENTS);
+        let to: Vec<_> = to.map(|to| to.escape_debug().to_string()).collect();
         tracing::info!(
             queue_id = %envelope.queue_id.escape_default(),
             spool_id = self.spool_id,
@@ -167,7 +170,8 @@ impl Account<'_> {
             listener = %envelope.listener,
             client = envelope.client.map(tracing::field::display),
             from = %envelope.sender.escape_debug(),
-            to = %envelope.recipients.join(",").escape_debug(),
+            to = to.join(","),
+            recipients = envelope.recipients.len(),
             others = envelope.others,
             authenticated = envelope.authenticated.is_some(),
             bytes,

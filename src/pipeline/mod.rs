@@ -49,7 +49,8 @@ pub enum WorkError {
     Store(#[from] StoreError),
 }
 
-/// Works on a batch; blocking. `spool` names the spool file in records of arrivals.
+/// Works on a batch, or on as much of its beginning as memory allows; blocking. `spool` names the
+/// spool file in records of arrivals.
 pub fn work(
     entries: &[Entry],
     spool: &str,
@@ -57,11 +58,15 @@ pub fn work(
     rooms: &Rooms,
 ) -> Result<Settled, WorkError> {
     let started = Instant::now();
-    let mut rows_left = crate::limits::KEPT_RECORDS;
-    let parts: Vec<Parts<'_>> = entries
-        .iter()
-        .map(|entry| read::read(entry, config, &mut rows_left))
-        .collect();
+    let mut memory = crate::limits::BATCH_MEMORY;
+    let mut parts: Vec<Parts<'_>> = Vec::with_capacity(entries.len());
+    let mut rest = entries.iter();
+    while memory > 0
+        && let Some(entry) = rest.next()
+    {
+        parts.push(read::read(entry, config, &mut memory));
+    }
+    let released: Vec<i64> = rest.map(|entry| entry.id).collect();
     rooms.instruments.stage(Stage::Parse, started.elapsed());
 
     let mut store = rooms.store.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +76,10 @@ pub fn work(
     let mut counts = Vec::new();
     let settled = store.transaction(|batch| {
         counts.clear();
-        let mut settled = Settled::default();
+        let mut settled = Settled {
+            released,
+            ..Settled::default()
+        };
         for (parts, archived) in parts.iter().zip(&archived) {
             let arrival = arrival(parts.entry, *archived, spool, config);
             match store_or_blame(batch, parts, &arrival, &mut counts)? {
@@ -258,5 +266,83 @@ impl Count {
                 rooms.instruments.messages(&domain, &totals);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::{config::file, spool::Envelope, store, terms::Door};
+
+    fn rooms(dir: &std::path::Path) -> Rooms {
+        Rooms {
+            store: Arc::new(Mutex::new(Store::open(&dir.join(store::FILE)).unwrap())),
+            archive: Archive::open(&dir.join("archive")).unwrap(),
+            instruments: Arc::new(Instruments::disconnected()),
+            labels: Arc::new(DomainLabels::new(0, [])),
+        }
+    }
+
+    fn config(dir: &std::path::Path) -> Config {
+        let path = dir.join("rua-milter.toml");
+        let text = "[[domain]]\nname = \"example.com\"\nrua = [\"rua@reports.example\"]\n";
+        std::fs::write(&path, text).unwrap();
+        file::load(&path).unwrap()
+    }
+
+    fn entry(id: i64, raw: Vec<u8>) -> Entry {
+        Entry {
+            id,
+            arrived: 1_700_000_000,
+            envelope: Envelope {
+                door: Door::Import,
+                listener: String::new(),
+                client: None,
+                client_name: String::new(),
+                helo: String::new(),
+                queue_id: String::new(),
+                sender: String::new(),
+                recipients: Vec::new(),
+                others: false,
+                authenticated: None,
+                authentication_results: Vec::new(),
+            },
+            raw,
+        }
+    }
+
+    /// A report in a zip file, beside much of nothing, in gzip: small to send, large to hold.
+    fn swelling(id: i64) -> Vec<u8> {
+        let xml = format!(
+            "<feedback><report_metadata><org_name>o</org_name><report_id>{id}</report_id>\
+             <date_range><begin>1700000000</begin><end>1700086399</end></date_range>\
+             </report_metadata><policy_published><domain>example.com</domain></policy_published>\
+             <record><row><source_ip>192.0.2.1</source_ip><count>1</count></row></record>\
+             </feedback>"
+        );
+        let stored = zip::write::SimpleFileOptions::default()
+            .compression_method(zip::CompressionMethod::Stored);
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        zip.start_file("a.xml", stored).unwrap();
+        zip.write_all(xml.as_bytes()).unwrap();
+        zip.start_file("b.txt", stored).unwrap();
+        zip.write_all(&vec![b'x'; 18 << 20]).unwrap();
+        let zip = zip.finish().unwrap().into_inner();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&zip).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    #[test]
+    fn entries_that_would_hold_too_much_together_wait_for_the_next_batch() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rooms, config) = (rooms(dir.path()), config(dir.path()));
+        let entries: Vec<Entry> = (1..=3).map(|id| entry(id, swelling(id))).collect();
+        let settled = work(&entries, "s", &config, &rooms).unwrap();
+        assert_eq!((settled.done, settled.released), (vec![1, 2], vec![3]));
+        let settled = work(&entries[2..], "s", &config, &rooms).unwrap();
+        assert_eq!((settled.done, settled.released), (vec![3], vec![]));
     }
 }

@@ -41,15 +41,16 @@ pub struct Whole {
     pub report: Report,
     /// The configured domain it belongs to.
     pub covering: Domain,
-    /// Its records, if they are few; else the document is read again.
+    /// Its records, if they are small; else the document is read again.
     records: Option<Vec<Record>>,
     /// How it was read, and is to be read again.
     reading: Reading,
 }
 
-/// Reads an entry. Keeps records in memory while `rows_left`, which the batch shares, lasts.
-pub fn read<'a>(entry: &'a Entry, config: &Config, rows_left: &mut usize) -> Parts<'a> {
-    let read = AssertUnwindSafe(|| read_parts(entry, config, rows_left));
+/// Reads an entry. Keeps records in memory while `memory`, which the batch shares, lasts; what
+/// must be held is taken from it too.
+pub fn read<'a>(entry: &'a Entry, config: &Config, memory: &mut usize) -> Parts<'a> {
+    let read = AssertUnwindSafe(|| read_parts(entry, config, memory));
     // A panic in a reader is our fault; the mail is parked for a better version.
     std::panic::catch_unwind(read).unwrap_or_else(|_| Parts {
         entry,
@@ -62,11 +63,12 @@ pub fn read<'a>(entry: &'a Entry, config: &Config, rows_left: &mut usize) -> Par
     })
 }
 
-fn read_parts<'a>(entry: &'a Entry, config: &Config, rows_left: &mut usize) -> Parts<'a> {
+fn read_parts<'a>(entry: &'a Entry, config: &Config, memory: &mut usize) -> Parts<'a> {
     let unpacked = unpack::documents(&entry.raw, &Bounds::default());
+    *memory = memory.saturating_sub(unpacked.inner_zips);
     let mut found = Vec::with_capacity(unpacked.documents.len() + unpacked.rejected.len());
     for (index, document) in unpacked.documents.iter().enumerate() {
-        found.push(read_document(index, document, config, rows_left));
+        found.push(read_document(index, document, config, memory));
     }
     found.extend(
         unpacked
@@ -93,19 +95,14 @@ fn read_parts<'a>(entry: &'a Entry, config: &Config, rows_left: &mut usize) -> P
     }
 }
 
-fn read_document(
-    index: usize,
-    document: &Document,
-    config: &Config,
-    rows_left: &mut usize,
-) -> Found {
+fn read_document(index: usize, document: &Document, config: &Config, memory: &mut usize) -> Found {
     let part = document.part.clone();
     let reject = |part, reason, offset| Found::Rejected {
         part,
         reason,
         offset,
     };
-    let whole = match report::read(|| document.open(), &hints(document), *rows_left) {
+    let whole = match report::read(|| document.open(), &hints(document), *memory) {
         Err(unread) => return reject(part, unread.broken.rejection, Some(unread.broken.offset)),
         Ok(whole) => whole,
     };
@@ -115,9 +112,11 @@ fn read_document(
     let aggregate::Whole {
         report,
         records,
+        size,
         reading,
     } = whole;
-    *rows_left -= records.as_ref().map_or(0, Vec::len);
+    let errors: usize = report.metadata.errors.iter().map(String::len).sum();
+    *memory = memory.saturating_sub(size + errors);
     let covering = entry.name.clone();
     Found::Whole(Box::new(Whole {
         document: index,

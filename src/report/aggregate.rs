@@ -38,30 +38,33 @@ pub enum Reading {
 pub struct Whole {
     /// The report.
     pub report: Report,
-    /// Its records, unless there are more than were asked for; then it is to be read again.
+    /// Its records, unless they take more memory than was allowed; then it is to be read again.
     pub records: Option<Vec<Record>>,
+    /// Bytes that the kept records take.
+    pub size: usize,
     /// How it was read.
     pub reading: Reading,
 }
 
-/// Reads a whole document, by repair if it must be, and keeps its records if they are `keep` at
-/// most. `open` gives the document from its start, each time anew.
+/// Reads a whole document, by repair if it must be, and keeps its records if they take `keep`
+/// bytes at most. `open` gives the document from its start, each time anew.
 pub fn read_whole<R: Read>(
     open: impl Fn() -> R,
     hints: &Hints<'_>,
     keep: usize,
 ) -> Result<Whole, Broken> {
     let pass = |reading| -> Result<Whole, Broken> {
-        let mut records = Vec::new();
+        let (mut records, mut size) = (Some(Vec::new()), 0);
         let report = read(open(), reading, hints, &mut |record| {
-            // One more than is kept tells that there were too many.
-            if records.len() <= keep {
-                records.push(record);
+            size += record.size();
+            match &mut records {
+                Some(kept) if size <= keep => kept.push(record),
+                _ => records = None,
             }
         })?;
-        let records = (records.len() <= keep).then_some(records);
         Ok(Whole {
             report,
+            size: records.as_ref().map_or(0, |_| size),
             records,
             reading,
         })

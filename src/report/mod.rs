@@ -56,6 +56,11 @@ impl<T: Copy> Stated<T> {
             _ => None,
         }
     }
+
+    /// Bytes of that text.
+    fn len(&self) -> usize {
+        self.other().map_or(0, str::len)
+    }
 }
 
 /// SHA-256 of a whole inflated document with CRLF folded to LF: what makes two arrivals the same.
@@ -274,6 +279,34 @@ impl Results {
 }
 
 impl Record {
+    /// Bytes that it takes in memory, as far as a reporter can move them.
+    pub(super) fn size(&self) -> usize {
+        let reasons = self
+            .reasons
+            .iter()
+            .map(|it| it.kind.len() + it.comment.len());
+        let dkim = self.dkim_auth.iter().map(|it| {
+            it.domain.len() + it.selector.len() + it.result.len() + it.human_result.len()
+        });
+        let spf = self
+            .spf_auth
+            .iter()
+            .map(|it| it.domain.len() + it.scope.len() + it.result.len() + it.human_result.len());
+        let texts: usize = reasons.chain(dkim).chain(spf).sum();
+        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        size_of::<Self>()
+            + size_of_val(&*self.reasons)
+            + size_of_val(&*self.dkim_auth)
+            + size_of_val(&*self.spf_auth)
+            + self.disposition.len()
+            + self.dkim.len()
+            + self.spf.len()
+            + self.header_from.len()
+            + optional(&self.envelope_from)
+            + optional(&self.envelope_to)
+            + texts
+    }
+
     /// The row of results that this record counts under.
     pub fn results(&self) -> Results {
         Results {
@@ -323,7 +356,7 @@ pub struct Unread {
 }
 
 /// Reads a document of any kind; `open` gives it from its start, each time anew. The records are
-/// kept if they are `keep` at most.
+/// kept if they take `keep` bytes at most.
 ///
 /// A kind that this version does not read is [`Rejection::UnsupportedKind`].
 pub fn read<R: Read>(

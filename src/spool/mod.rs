@@ -191,14 +191,28 @@ impl Writer {
 }
 
 /// Opens the spool in `dir`, makes it if there is none, sets a broken one aside, and starts
-/// its writer.
+/// its writer. Only for the owner of the data directory.
 pub fn open(
     dir: &Path,
     limits: Limits,
     gauges: Arc<Gauges>,
 ) -> Result<(Spool, Writer), SpoolError> {
     let path = dir.join(FILE);
-    let (conn, id) = schema::open_or_set_aside(&path)?;
+    start(schema::open_or_set_aside(&path)?, dir, limits, gauges)
+}
+
+/// The same beside the owner, who may have the file open: a broken one is an error.
+pub fn open_beside(dir: &Path, limits: Limits) -> Result<(Spool, Writer), SpoolError> {
+    let path = dir.join(FILE);
+    start(schema::open(&path)?, dir, limits, Arc::default())
+}
+
+fn start(
+    (conn, id): (Connection, String),
+    dir: &Path,
+    limits: Limits,
+    gauges: Arc<Gauges>,
+) -> Result<(Spool, Writer), SpoolError> {
     let state = Arc::new(State::new(limits, dir, gauges));
     let (jobs, waiting) = std::sync::mpsc::sync_channel(crate::limits::SPOOL_QUEUE);
     let writer = writer::start(conn, waiting, Arc::clone(&state))?;
@@ -206,7 +220,7 @@ pub fn open(
         Spool {
             jobs,
             state,
-            path,
+            path: dir.join(FILE),
             id: id.into(),
         },
         Writer(writer),
@@ -368,9 +382,10 @@ mod tests {
         };
         spool.settle(settled).await.expect("settled");
         let depth = spool.state().depth();
+        let held = 3 + serde_json::to_string(&envelope()).expect("JSON").len() as u64;
         assert_eq!(
             (depth.new_entries, depth.parked_entries, depth.parked_bytes),
-            (0, 1, 3)
+            (0, 1, held)
         );
         assert!(spool.claim().await.expect("claimed").is_empty());
     }
@@ -410,6 +425,16 @@ mod tests {
             };
             spool.settle(released).await.expect("settled");
         }
+    }
+
+    #[tokio::test]
+    async fn a_broken_file_is_never_moved_away_from_under_its_owner() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join(FILE);
+        std::fs::write(&path, b"broken, and long enough to tell".repeat(100)).expect("written");
+        let error = open_beside(dir.path(), Limits::default()).expect_err("an error");
+        assert!(matches!(error, SpoolError::Open { .. }), "{error}");
+        assert!(path.exists());
     }
 
     #[tokio::test]

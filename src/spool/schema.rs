@@ -37,7 +37,7 @@ const TABLES: &str = "
 ";
 
 /// Opens the file for writing and gives it with its own name. One that SQLite calls broken is
-/// set aside under another name, loudly, and a fresh one begins.
+/// set aside under another name, loudly, and a fresh one begins; so nobody else may have it open.
 pub fn open_or_set_aside(path: &Path) -> Result<(Connection, String), SpoolError> {
     match open(path) {
         Err(SpoolError::Open { source, .. }) if is_broken(&source) => {
@@ -69,7 +69,8 @@ pub fn open_read_only(path: &Path) -> Result<Connection, SpoolError> {
 /// How long a connection waits for another process, such as an `import` beside the daemon.
 const BUSY: Duration = Duration::from_secs(5);
 
-fn open(path: &Path) -> Result<(Connection, String), SpoolError> {
+/// Opens the file for writing and gives it with its own name.
+pub fn open(path: &Path) -> Result<(Connection, String), SpoolError> {
     let wrong = |source| SpoolError::Open {
         path: path.to_owned(),
         source,
@@ -121,6 +122,17 @@ fn open(path: &Path) -> Result<(Connection, String), SpoolError> {
             known: VERSION,
         });
     }
+    // A page may be broken behind a header that is not; it must not show only when it is needed.
+    let verdict: String = conn
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(wrong)?;
+    if verdict != "ok" {
+        let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        return Err(wrong(rusqlite::Error::SqliteFailure(
+            corrupt,
+            Some(verdict),
+        )));
+    }
     let id = conn
         .query_row("SELECT id FROM spool", [], |row| row.get(0))
         .map_err(wrong)?;
@@ -170,6 +182,29 @@ mod tests {
         assert!(dir.path().join("spool.sqlite.broken-1").exists());
         let (_, second) = open_or_set_aside(&path).expect("the same spool");
         assert_eq!(first, second);
+    }
+
+    #[test]
+    fn a_page_that_is_broken_behind_a_good_header_is_found_at_the_start() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("spool.sqlite");
+        let (conn, first) = open_or_set_aside(&path).expect("a spool");
+        for _ in 0..100 {
+            conn.execute(
+                "INSERT INTO entry (state, arrived, network, size, envelope, raw)
+                 VALUES ('new', 1, '', 1000, '{}', randomblob(1000))",
+                [],
+            )
+            .expect("put");
+        }
+        drop(conn);
+        let mut bytes = std::fs::read(&path).expect("read");
+        let last = bytes.len() - 4_096;
+        bytes[last..].fill(0xa5);
+        std::fs::write(&path, bytes).expect("written");
+        let (_, second) = open_or_set_aside(&path).expect("a fresh spool");
+        assert_ne!(first, second);
+        assert!(dir.path().join("spool.sqlite.broken-1").exists());
     }
 
     #[test]

@@ -226,9 +226,10 @@ fn put(
     entry: &NewEntry,
 ) -> Result<i64, rusqlite::Error> {
     let network = entry.envelope.network();
-    let bytes = entry.raw.len() as u64;
     let envelope = serde_json::to_string(&entry.envelope)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    // A thousand recipients take a megabyte, whatever the message does.
+    let bytes = (entry.raw.len() + envelope.len()) as u64;
     transaction
         .prepare_cached(
             "INSERT INTO entry (state, arrived, reason, network, size, envelope, raw)

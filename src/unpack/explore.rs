@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::{
     Bounds, Document, Shape, Unpacked,
-    inflate::{Account, Bounded, Layer, Source},
+    inflate::{Account, Layer, Source},
     members, mime,
     sniff::{self, Look},
 };
@@ -25,7 +25,6 @@ struct Piece {
     part: String,
     file_name: Option<String>,
     source: Source,
-    account: Account,
     /// Containers that were opened on the way to it.
     depth: usize,
 }
@@ -56,7 +55,7 @@ impl Explorer {
 
     /// A file that is no mail: whatever it holds was meant as a report.
     pub(super) fn bare(&mut self, raw: &[u8]) {
-        let piece = self.piece("1".to_owned(), None, raw.to_vec());
+        let piece = piece("1".to_owned(), None, raw.to_vec());
         match sniff::look(&raw[..raw.len().min(SNIFF)]) {
             Look::Html => self.reject("1", Rejection::NotAReport),
             Look::Unused | Look::Nothing => self.reject("1", Rejection::Empty),
@@ -78,23 +77,13 @@ impl Explorer {
                 Look::Document(Shape::Xml) if !leaf.attached && !means_xml(head) => {}
                 Look::Zlib if !sniff::inflates(&leaf.bytes) => {}
                 _ => {
-                    let piece = self.piece(leaf.part, leaf.file_name, leaf.bytes.into_owned());
+                    let piece = piece(leaf.part, leaf.file_name, leaf.bytes.into_owned());
                     self.explore(piece);
                 }
             }
         });
         for (part, rejection) in walk.rejected {
             self.reject(&part, rejection);
-        }
-    }
-
-    fn piece(&self, part: String, file_name: Option<String>, bytes: Vec<u8>) -> Piece {
-        Piece {
-            part,
-            file_name,
-            source: Source::plain(bytes),
-            account: self.account.another(),
-            depth: 0,
         }
     }
 
@@ -123,7 +112,6 @@ impl Explorer {
             file_name: piece.file_name,
             shape,
             source: piece.source,
-            account: piece.account,
         });
     }
 
@@ -132,8 +120,7 @@ impl Explorer {
             return self.reject(&piece.part, Rejection::NestedTooDeep);
         }
         self.explore(Piece {
-            source: piece.source.within(layer),
-            account: self.account.another(),
+            source: piece.source.within(layer, self.account.another()),
             depth: piece.depth + 1,
             ..piece
         });
@@ -167,8 +154,7 @@ impl Explorer {
             let inside = Piece {
                 part,
                 file_name: clean_name(&entry.name),
-                source: archive.within(Layer::Member(member)),
-                account: self.account.another(),
+                source: archive.within(Layer::Member(member), self.account.another()),
                 depth: piece.depth + 1,
             };
             // Texts and pictures beside the report are nobody's fault.
@@ -183,27 +169,42 @@ impl Explorer {
     }
 
     /// The bytes of a zip file: those of the part, or, within another container, inflated.
-    fn archive(&self, piece: &Piece) -> Result<Source, Rejection> {
+    fn archive(&mut self, piece: &Piece) -> Result<Source, Rejection> {
         if piece.source.layers.is_empty() {
             return Ok(piece.source.clone());
         }
-        let most = self.bounds.inner_zip as u64;
+        let most = (self.bounds.inner_zips - self.found.inner_zips) as u64;
         let mut bytes = Vec::new();
-        Bounded::new(piece.source.open(), &piece.account)
+        piece
+            .source
+            .open()
             .take(most + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| Rejection::within(&error).unwrap_or(Rejection::BadContainer))?;
         if bytes.len() as u64 > most {
             return Err(Rejection::TooMuchOutput);
         }
+        self.found.inner_zips += bytes.len();
         Ok(Source::plain(bytes))
+    }
+}
+
+/// A leaf part, or a bare file.
+fn piece(part: String, file_name: Option<String>, bytes: Vec<u8>) -> Piece {
+    Piece {
+        part,
+        file_name,
+        source: Source::plain(bytes),
+        depth: 0,
     }
 }
 
 /// The first bytes of a piece.
 fn peek(piece: &Piece) -> Result<Vec<u8>, Rejection> {
     let mut head = Vec::new();
-    Bounded::new(piece.source.open(), &piece.account)
+    piece
+        .source
+        .open()
         .take(SNIFF as u64)
         .read_to_end(&mut head)
         .map_err(|error| Rejection::within(&error).unwrap_or(Rejection::BadContainer))?;

@@ -18,7 +18,7 @@ use flate2::{
     read::ZlibDecoder,
 };
 
-use crate::terms::Rejection;
+use crate::{limits::MAX_GZIP_MEMBERS, terms::Rejection};
 
 /// One container around the bytes, from the outside in.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,9 @@ pub(super) struct Member {
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub bytes: Arc<Vec<u8>>,
-    pub layers: Vec<Layer>,
+    /// From the outside in, each with the account that its output is booked on: what lies
+    /// between two containers may be as large as what comes out in the end.
+    pub layers: Vec<(Layer, Account)>,
 }
 
 impl Source {
@@ -53,25 +55,25 @@ impl Source {
     }
 
     /// The same bytes with one more container inside the others.
-    pub(super) fn within(&self, layer: Layer) -> Self {
+    pub(super) fn within(&self, layer: Layer, account: Account) -> Self {
         let mut layers = self.layers.clone();
-        layers.push(layer);
+        layers.push((layer, account));
         Self {
             bytes: Arc::clone(&self.bytes),
             layers,
         }
     }
 
-    /// The innermost content, unbounded.
+    /// The innermost content, under the bounds of the mail.
     pub(super) fn open(&self) -> Box<dyn Read + '_> {
         let mut stream: Box<dyn BufRead + '_> = Box::new(&self.bytes[..]);
-        for layer in &self.layers {
+        for (layer, account) in &self.layers {
             let inner: Box<dyn Read + '_> = match *layer {
                 Layer::Gzip => Box::new(Gunzip::new(stream)),
                 Layer::Zlib => Box::new(ZlibDecoder::new(stream)),
                 Layer::Member(member) => member.open(&self.bytes),
             };
-            stream = Box::new(BufReader::new(inner));
+            stream = Box::new(BufReader::new(Bounded::new(inner, account)));
         }
         Box::new(stream)
     }
@@ -94,14 +96,14 @@ impl Member {
 /// readers refuse (Mimecast).
 struct Gunzip<R: BufRead> {
     member: Option<GzDecoder<R>>,
-    first: bool,
+    members: usize,
 }
 
 impl<R: BufRead> Gunzip<R> {
     fn new(inner: R) -> Self {
         Self {
             member: Some(GzDecoder::new(inner)),
-            first: true,
+            members: 1,
         }
     }
 }
@@ -112,13 +114,19 @@ impl<R: BufRead> Read for Gunzip<R> {
             match member.read(buf) {
                 Ok(0) if !buf.is_empty() => {
                     let mut rest = member.into_inner();
-                    self.first = false;
                     if rest.fill_buf()?.first() == Some(&0x1f) {
+                        if self.members >= MAX_GZIP_MEMBERS {
+                            return Err(Rejection::TooManyMembers.into());
+                        }
+                        self.members += 1;
                         self.member = Some(GzDecoder::new(rest));
                     }
                 }
                 // What follows the last member was no member.
-                Err(_) if !self.first && member.header().is_none() => {}
+                Err(error)
+                    if self.members > 1
+                        && member.header().is_none()
+                        && Rejection::within(&error).is_none() => {}
                 result => {
                     self.member = Some(member);
                     return result;

@@ -16,7 +16,7 @@ mod transfer;
 use std::io::Read;
 
 use crate::{limits, terms::Rejection};
-use inflate::{Account, Bounded, Source};
+use inflate::Source;
 
 /// What one mail may cost. A size that the mail declares about itself is never believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +39,9 @@ pub struct Bounds {
     pub members: usize,
     /// Containers within containers.
     pub container_depth: usize,
-    /// Bytes of a zip file that lies in another container, as it must be held in memory.
-    pub inner_zip: usize,
+    /// Bytes of all zip files of the mail that lie in another container, as they must be held in
+    /// memory.
+    pub inner_zips: usize,
 }
 
 impl Default for Bounds {
@@ -55,7 +56,7 @@ impl Default for Bounds {
             headers: limits::MAX_HEADERS,
             members: limits::MAX_MEMBERS,
             container_depth: limits::MAX_CONTAINER_DEPTH,
-            inner_zip: limits::MAX_MESSAGE,
+            inner_zips: limits::MAX_MESSAGE,
         }
     }
 }
@@ -78,6 +79,8 @@ pub struct Unpacked {
     pub documents: Vec<Document>,
     /// Parts that look like a report's container and cannot be used: which part, and why.
     pub rejected: Vec<(String, Rejection)>,
+    /// Bytes of zip files that had to be taken out of another container, and are held in memory.
+    pub inner_zips: usize,
 }
 
 /// One document, with its bytes as they came.
@@ -90,7 +93,6 @@ pub struct Document {
     /// What its first bytes look like.
     pub shape: Shape,
     source: Source,
-    account: Account,
 }
 
 impl Document {
@@ -99,7 +101,7 @@ impl Document {
     /// Whatever ends the reading early comes as an [`std::io::Error`] from which
     /// [`Rejection::within`] tells the reason: too much output, a container cut short.
     pub fn open(&self) -> impl Read + '_ {
-        Bounded::new(self.source.open(), &self.account)
+        self.source.open()
     }
 }
 

@@ -250,6 +250,39 @@ fn a_bomb_ends_at_the_bound() {
 }
 
 #[test]
+fn what_lies_between_two_containers_is_bounded_too() {
+    let bounds = Bounds {
+        inflated: 64 << 10,
+        ..Bounds::default()
+    };
+    // Members of nothing, and empty blocks: megabytes of gzip from which no byte comes out.
+    let members = gzip(b"").repeat(100_000);
+    let mut blocks = gzip(b"")[..10].to_vec();
+    blocks.extend([0, 0, 0, 0xff, 0xff].repeat(500_000));
+    for inner in [&members, &blocks] {
+        let found = documents(&gzip(inner), &bounds);
+        let too_much = ("1".to_owned(), Rejection::TooMuchOutput);
+        assert_eq!((found.documents.len(), found.rejected), (0, vec![too_much]));
+    }
+    assert_eq!(rejected(&members), [Rejection::TooManyMembers]);
+}
+
+#[test]
+fn zips_in_other_containers_share_what_may_be_held_in_memory() {
+    let inner = zip(&[("a.xml", XML), ("b.txt", &[b'x'; 500])]);
+    let bounds = Bounds {
+        inner_zips: 2 * inner.len(),
+        ..Bounds::default()
+    };
+    let outer = zip(&[("1.zip", &inner), ("2.zip", &inner), ("3.zip", &inner)]);
+    let found = documents(&outer, &bounds);
+    assert_eq!(found.documents.len(), 2);
+    assert_eq!(found.inner_zips, bounds.inner_zips);
+    let third = ("1/3".to_owned(), Rejection::TooMuchOutput);
+    assert_eq!(found.rejected, [third]);
+}
+
+#[test]
 fn a_declared_size_is_not_believed() {
     let mut raw = zip(&[("a.xml", XML)]);
     let directory = raw

@@ -240,6 +240,7 @@ async fn eom(cx: &mut EomContext<Session>) -> Status {
                 if let Err(error) = cx.actions.delete_recipient(recipient).await {
                     // The mail is in the spool already: it is better delivered once more than
                     // lost for the others.
+                    let queue_id = queue_id.escape_default();
                     tracing::warn!(%error, %queue_id, "a recipient of ours could not be removed");
                 }
             }

@@ -443,9 +443,7 @@ impl Judgement {
 
         let parked = match action {
             _ if mail.kept == Kept::Nothing => {
-                account.verdict = Verdict::TryLater;
-                account.reason = Some(Rejection::NoRoom);
-                return finish(account, &intake, Ending::Reply(reply::NOT_STORED));
+                return try_later(account, &intake, Rejection::NoRoom);
             }
             AtEom::Refuse(reason) => {
                 account.reason = Some(reason);
@@ -459,6 +457,9 @@ impl Judgement {
             AtEom::Spool => None,
             AtEom::Park(reason) => Some(reason),
         };
+        if let Err(reason) = still_room(&intake, &envelope) {
+            return try_later(account, &intake, reason);
+        }
         account.reason = parked;
         let arrived = epoch_secs();
         let entry = NewEntry {
@@ -480,9 +481,7 @@ impl Judgement {
             }
             Err(error) => {
                 log_failure(&error, &envelope);
-                account.verdict = Verdict::TryLater;
-                account.reason = Some(Rejection::NoRoom);
-                finish(account, &intake, Ending::Reply(reply::NOT_STORED))
+                try_later(account, &intake, Rejection::NoRoom)
             }
         }
     }
@@ -502,6 +501,12 @@ impl Mail {
     }
 }
 
+fn try_later(mut account: Account<'_>, intake: &Intake, reason: Rejection) -> Ending {
+    account.verdict = Verdict::TryLater;
+    account.reason = Some(reason);
+    finish(account, intake, Ending::Reply(reply::NOT_STORED))
+}
+
 fn finish(mut account: Account<'_>, intake: &Intake, ending: Ending) -> Ending {
     if let Ending::Reply(reply) = &ending {
         account.code = reply.number();
@@ -511,6 +516,16 @@ fn finish(mut account: Account<'_>, intake: &Intake, ending: Ending) -> Ending {
         .stage(Stage::Eom, account.since.elapsed());
     account.give(&intake.instruments);
     ending
+}
+
+/// Whether there is room at the end of a message: many may have been let in before the first of
+/// them was there, and not every peer can be told at RCPT. A network's share of the parked space
+/// is no reason to hold up mail that others wait for.
+fn still_room(intake: &Intake, envelope: &Envelope) -> Result<(), Rejection> {
+    match intake.spool.state().room(&envelope.network()) {
+        Err(Rejection::ParkedQuota) if envelope.others => Ok(()),
+        room => room,
+    }
 }
 
 fn log_failure(error: &SpoolError, envelope: &Envelope) {
@@ -568,4 +583,69 @@ fn epoch_secs() -> i64 {
     since.map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::file, spool, telemetry::instruments::Instruments};
+
+    const CONFIG: &str = r#"
+        [recipients]
+        hosts = ["reports.example"]
+        [[domain]]
+        name = "example.com"
+        rua = ["rua@reports.example"]
+        [limits]
+        max_message_bytes = 65536
+        max_spool_bytes = 1048576
+        min_free_bytes = 0
+    "#;
+
+    fn intake(dir: &std::path::Path) -> Intake {
+        let path = dir.join("rua-milter.toml");
+        std::fs::write(&path, CONFIG).unwrap();
+        let config = file::load(&path).unwrap();
+        let (spool, _writer) = spool::open(dir, config.limits, Arc::default()).unwrap();
+        let (_, config) = tokio::sync::watch::channel(Arc::new(config));
+        Intake::new(config, spool, Arc::new(Instruments::disconnected()))
+    }
+
+    /// One message of something that may be a report, from MAIL to the answer at its end.
+    async fn send(intake: &Intake, peer: Peer) -> Ending {
+        let listen = Listen {
+            peer,
+            ..Listen::default()
+        };
+        let mut session = Session::new(Arc::new(listen), intake.clone());
+        let facts = Facts {
+            queue_id: String::new(),
+            login: None,
+        };
+        session.mail(&[c"<a@reporter.example>".into()], &facts);
+        session.rcpt(&c"<rua@reports.example>".into());
+        session.header(b"Content-Type", b" application/xml");
+        session.end_of_headers();
+        session.body(b"<feedback>");
+        session.body(&vec![b' '; 60_000]);
+        session.end("").expect("ours").judge().await
+    }
+
+    #[tokio::test]
+    async fn the_bound_of_the_spool_holds_for_a_peer_that_is_not_turned_away_at_rcpt() {
+        let dir = tempfile::tempdir().unwrap();
+        let intake = intake(dir.path());
+        let mut discarded = 0;
+        let end = loop {
+            match send(&intake, Peer::Stalwart).await {
+                Ending::Discard if discarded < 30 => discarded += 1,
+                end => break end,
+            }
+        };
+        assert!(
+            matches!(end, Ending::Reply(reply) if reply == reply::NOT_STORED),
+            "{end:?} after {discarded}"
+        );
+        assert_eq!(intake.spool.state().depth().new_entries, discarded);
+    }
 }
