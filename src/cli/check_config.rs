@@ -10,7 +10,7 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{}: ok, {} domains",
+        "{}: ok, domains: {}",
         path.display(),
         config.domains.len()
     )?;

@@ -5,7 +5,7 @@
 //! waits until its own mails are done, and tells what became of them.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     future::Future,
     io::{IsTerminal as _, Write as _},
     path::PathBuf,
@@ -96,7 +96,8 @@ pub fn run(args: &Args, config: &std::path::Path) -> anyhow::Result<ExitCode> {
     } else {
         print(&mut out, &totals)?;
     }
-    let fine = totals.foreign == 0 && totals.parked == 0 && totals.unreadable == 0;
+    // Whoever deletes what was taken in must be sure that it was: 0 says that all of it was.
+    let fine = totals.foreign + totals.parked + totals.not_a_report + totals.unreadable == 0;
     Ok(if fine {
         ExitCode::SUCCESS
     } else {
@@ -224,6 +225,7 @@ async fn judge(
     let (raw, examined) = intake::examine(raw, config).await?;
     match examined.opinion {
         Opinion::NotAReport => {
+            eprintln!("{}: {}", escape::text(&name, NAME), Rejection::NotAReport);
             totals.not_a_report += 1;
             return None;
         }
@@ -244,19 +246,7 @@ async fn judge(
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     let entry = NewEntry {
-        envelope: Envelope {
-            door: Door::Import,
-            listener: String::new(),
-            client: None,
-            client_name: String::new(),
-            helo: String::new(),
-            queue_id: String::new(),
-            sender: String::new(),
-            recipients: Vec::new(),
-            others: false,
-            authenticated: None,
-            authentication_results: Vec::new(),
-        },
+        envelope: Envelope::of(Door::Import),
         arrived: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
         raw,
         parked: None,
@@ -272,7 +262,13 @@ fn outcomes(
     totals: &mut Totals,
 ) -> anyhow::Result<()> {
     let reader = Reader::open(&config.data_dir.join(store::FILE))?;
+    let name = |id: &i64| {
+        let name = ids.binary_search(id).ok().and_then(|at| names.get(at));
+        name.map_or_else(String::new, |name| escape::text(name, NAME))
+    };
+    let mut told = HashSet::new();
     for arrival in reader.outcomes(&config.node, spool, ids)? {
+        told.insert(arrival.spool_id);
         match arrival.outcome {
             Outcome::Stored => {
                 totals.stored += 1;
@@ -282,12 +278,11 @@ fn outcomes(
             Outcome::Revision => totals.revisions += 1,
             Outcome::Parked => {
                 let reason = arrival.rejection.map_or("", Rejection::as_str);
-                let name = ids
-                    .binary_search(&arrival.spool_id)
-                    .ok()
-                    .and_then(|at| names.get(at));
-                let name = name.map_or_else(String::new, |name| escape::text(name, NAME));
-                eprintln!("{name}: part {}: {reason}", arrival.part);
+                eprintln!(
+                    "{}: part {}: {reason}",
+                    name(&arrival.spool_id),
+                    arrival.part
+                );
                 if arrival.rejection == Some(Rejection::ForeignDomain) {
                     totals.foreign += 1;
                 } else {
@@ -295,6 +290,11 @@ fn outcomes(
                 }
             }
         }
+    }
+    // Parked because it ended the program, or worked on by a daemon of another `node`.
+    for id in ids.iter().filter(|id| !told.contains(*id)) {
+        eprintln!("{}: what became of it is not on record", name(id));
+        totals.parked += 1;
     }
     Ok(())
 }

@@ -115,6 +115,23 @@ pub struct Envelope {
 }
 
 impl Envelope {
+    /// An envelope of which only the door is known.
+    pub fn of(door: Door) -> Self {
+        Self {
+            door,
+            listener: String::new(),
+            client: None,
+            client_name: String::new(),
+            helo: String::new(),
+            queue_id: String::new(),
+            sender: String::new(),
+            recipients: Vec::new(),
+            others: false,
+            authenticated: None,
+            authentication_results: Vec::new(),
+        }
+    }
+
     /// The client's network, by which the parked space is shared out: /24 or /48.
     pub fn network(&self) -> String {
         match self.client {

@@ -3,7 +3,9 @@
 //! indymilter speaks the protocol; its edges are filed off here and in [`listener`]: what we
 //! ask for at negotiation stays a subset of what is offered, and accept errors do not end us.
 
+mod judgement;
 pub mod listener;
+mod mail;
 mod session;
 
 use std::{ffi::CStr, future::Future, sync::Arc};

@@ -8,23 +8,25 @@ use std::{
     ffi::CString,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use indymilter::{ProtoOpts, SocketInfo};
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::super::{
-    Account, Inside, Intake, examine,
-    examine::Examined,
-    policy::{self, AtEom, AtRcpt, Message},
-    reply::{self, Reply},
+use super::{
+    super::{
+        Account, Intake,
+        policy::{self, AtRcpt},
+        reply::Reply,
+    },
+    judgement::Judgement,
+    mail::{Kept, Mail},
 };
 use crate::{
-    config::{After, Config, Listen, Peer},
+    config::{Listen, Peer},
     limits,
-    spool::{Envelope, NewEntry, SpoolError},
-    terms::{Door, Rejection, Stage, Verdict},
+    spool::Envelope,
+    terms::{Door, Rejection, Verdict},
 };
 
 /// What the MTA's macros tell at a step.
@@ -65,39 +67,6 @@ pub struct Session {
     /// recipient would be a configuration error that keeps the mail in the queue for ever.
     non_smtp: bool,
     mail: Option<Mail>,
-}
-
-/// One message on its way in.
-struct Mail {
-    config: Arc<Config>,
-    queue_id: String,
-    sender: String,
-    login: Option<String>,
-    declared: Option<u64>,
-    /// Recipients of ours, byte for byte as the MTA gave them.
-    ours: Vec<CString>,
-    /// Whether there are recipients that are not ours.
-    others: bool,
-    /// Whether an unknown address at a host of ours had to be let through (Stalwart).
-    unknown: bool,
-    authentication_results: Vec<String>,
-    raw: Vec<u8>,
-    /// How much of `raw` is the header block.
-    headers: usize,
-    kept: Kept,
-    held: Option<OwnedSemaphorePermit>,
-    inside: Option<Inside>,
-}
-
-/// How much of a message is in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
-    /// All that came.
-    Whole,
-    /// Its first part: it is larger than the limit.
-    Head,
-    /// Nothing: all sessions together held too much, and this one had to let go.
-    Nothing,
 }
 
 impl Session {
@@ -147,20 +116,11 @@ impl Session {
                 .then(|| value.parse().ok())?
         });
         self.mail = Some(Mail {
-            config: self.intake.config.borrow().clone(),
             queue_id: facts.queue_id.clone(),
             sender: args.first().map(plain).unwrap_or_default(),
             login: facts.login.clone(),
             declared,
-            ours: Vec::new(),
-            others: false,
-            unknown: false,
-            authentication_results: Vec::new(),
-            raw: Vec::new(),
-            headers: 0,
-            kept: Kept::Whole,
-            held: None,
-            inside: None,
+            ..Mail::new(self.intake.config.borrow().clone())
         });
     }
 
@@ -171,7 +131,8 @@ impl Session {
         };
         let envelope = Envelope {
             client: self.client,
-            ..envelope(&self.listen)
+            listener: self.listen.name.clone(),
+            ..Envelope::of(Door::Milter)
         };
         let verdict = policy::at_rcpt(
             &mail.config.domains,
@@ -300,7 +261,8 @@ impl Session {
     /// Takes the message out of the session for judgement; `None` if none of it is ours.
     pub fn end(&mut self, queue_id: &str) -> Option<Judgement> {
         let mut mail = self.mail.take()?;
-        if mail.ours.is_empty() && !mail.unknown {
+        // An unknown address is the peer's own business where others get the mail as well.
+        if mail.ours.is_empty() && (!mail.unknown || mail.others) {
             return None;
         }
         if !queue_id.is_empty() {
@@ -316,7 +278,8 @@ impl Session {
             others: mail.others,
             authenticated: mail.login.clone(),
             authentication_results: std::mem::take(&mut mail.authentication_results),
-            ..envelope(&self.listen)
+            listener: self.listen.name.clone(),
+            ..Envelope::of(Door::Milter)
         };
         let non_smtp = self.non_smtp;
         Some(Judgement {
@@ -328,241 +291,9 @@ impl Session {
     }
 }
 
-impl Mail {
-    fn take(&mut self, argument: &CString, intake: &Intake) -> Answer {
-        if self.ours.len() >= limits::MAX_RECIPIENTS {
-            return Answer::Reply(reply::TOO_MANY);
-        }
-        self.ours.push(argument.clone());
-        self.inside.get_or_insert_with(|| intake.closing.enter());
-        Answer::Continue
-    }
-
-    /// Keeps bytes of the message, within the limit of one and within that of all together.
-    fn keep(&mut self, bytes: &[u8], intake: &Intake) {
-        if self.kept != Kept::Whole {
-            return;
-        }
-        if self.raw.len() + bytes.len() > self.config.limits.max_message {
-            self.kept = Kept::Head;
-            let room = limits::OVERSIZE_HEAD
-                .saturating_sub(self.raw.len())
-                .min(bytes.len());
-            self.raw.extend_from_slice(&bytes[..room]);
-            self.raw.truncate(limits::OVERSIZE_HEAD);
-            self.raw.shrink_to_fit();
-            return;
-        }
-        let held = self
-            .held
-            .as_ref()
-            .map_or(0, OwnedSemaphorePermit::num_permits);
-        let needed = (self.raw.len() + bytes.len()) / 1_024 + 1;
-        if let Ok(more) = u32::try_from(needed.saturating_sub(held))
-            && more > 0
-        {
-            let Ok(more) = Arc::clone(&intake.in_flight).try_acquire_many_owned(more) else {
-                self.kept = Kept::Nothing;
-                self.raw = Vec::new();
-                self.held = None;
-                return;
-            };
-            match &mut self.held {
-                Some(held) => held.merge(more),
-                None => self.held = Some(more),
-            }
-        }
-        self.raw.extend_from_slice(bytes);
-    }
-
-    /// Stalwart sends the whole message, headers included, as the body.
-    fn repeats_headers(&self, chunk: &[u8]) -> bool {
-        let first_body = self.raw.len() == self.headers + 2;
-        let name = self
-            .raw
-            .split(|&byte| byte == b':')
-            .next()
-            .unwrap_or_default();
-        first_body
-            && !name.is_empty()
-            && chunk.len() > name.len()
-            && chunk[..name.len()].eq_ignore_ascii_case(name)
-            && chunk[name.len()] == b':'
-    }
-}
-
-/// A whole message that has recipients of ours.
-pub struct Judgement {
-    mail: Mail,
-    envelope: Envelope,
-    non_smtp: bool,
-    intake: Intake,
-}
-
-impl Judgement {
-    /// Decides, makes it durable where it is to be, and tells what the MTA is to hear.
-    pub async fn judge(self) -> Ending {
-        let since = Instant::now();
-        let Self {
-            mut mail,
-            envelope,
-            non_smtp,
-            intake,
-        } = self;
-        let mut account = Account {
-            envelope: &envelope,
-            spool_id: None,
-            bytes: mail.raw.len(),
-            head: None,
-            verdict: Verdict::Refused,
-            reason: None,
-            code: 250,
-            since,
-        };
-        let mut raw = std::mem::take(&mut mail.raw);
-        let mut examined = Examined::unread();
-        let action = if mail.ours.is_empty() {
-            AtEom::Refuse(Rejection::UnknownRecipient)
-        } else {
-            if mail.kept == Kept::Whole {
-                if let Some(seen) = examine(raw, &mail.config).await {
-                    (raw, examined) = seen;
-                } else {
-                    // The program is ending, and has let go of the message.
-                    (raw, mail.kept) = (Vec::new(), Kept::Nothing);
-                }
-            }
-            let message = Message {
-                opinion: examined.opinion,
-                oversized: mail.kept == Kept::Head,
-                may_refuse: !mail.others && !non_smtp,
-            };
-            policy::at_eom(message, mail.config.milter.unrecognised)
-        };
-        account.head = examined.head.as_ref();
-
-        let parked = match action {
-            _ if mail.kept == Kept::Nothing => {
-                return try_later(account, &intake, Rejection::NoRoom);
-            }
-            AtEom::Refuse(reason) => {
-                account.reason = Some(reason);
-                return finish(account, &intake, Ending::Reply(Reply::to(reason)));
-            }
-            AtEom::LeaveAlone => {
-                account.verdict = Verdict::NotOurs;
-                account.reason = Some(Rejection::NotAReport);
-                return finish(account, &intake, Ending::Accept);
-            }
-            AtEom::Spool => None,
-            AtEom::Park(reason) => Some(reason),
-        };
-        if let Err(reason) = still_room(&intake, &envelope) {
-            return try_later(account, &intake, reason);
-        }
-        account.reason = parked;
-        let arrived = epoch_secs();
-        let entry = NewEntry {
-            envelope: envelope.clone(),
-            arrived,
-            raw,
-            parked,
-        };
-        let handed_over = Instant::now();
-        let put = intake.spool.put(entry).await;
-        intake
-            .instruments
-            .stage(Stage::SpoolCommit, handed_over.elapsed());
-        match put {
-            Ok(id) => {
-                account.spool_id = Some(id);
-                account.verdict = Verdict::Accepted;
-                finish(account, &intake, mail.after())
-            }
-            Err(error) => {
-                log_failure(&error, &envelope);
-                try_later(account, &intake, Rejection::NoRoom)
-            }
-        }
-    }
-}
-
-impl Mail {
-    fn after(self) -> Ending {
-        match self.config.milter.after {
-            After::Deliver => Ending::Accept,
-            After::Discard if self.others => {
-                let stripped: Vec<CString> =
-                    self.ours.iter().filter_map(without_source_route).collect();
-                Ending::Remove(self.ours.into_iter().chain(stripped).collect())
-            }
-            After::Discard => Ending::Discard,
-        }
-    }
-}
-
-fn try_later(mut account: Account<'_>, intake: &Intake, reason: Rejection) -> Ending {
-    account.verdict = Verdict::TryLater;
-    account.reason = Some(reason);
-    finish(account, intake, Ending::Reply(reply::NOT_STORED))
-}
-
-fn finish(mut account: Account<'_>, intake: &Intake, ending: Ending) -> Ending {
-    if let Ending::Reply(reply) = &ending {
-        account.code = reply.number();
-    }
-    intake
-        .instruments
-        .stage(Stage::Eom, account.since.elapsed());
-    account.give(&intake.instruments);
-    ending
-}
-
-/// Whether there is room at the end of a message: many may have been let in before the first of
-/// them was there, and not every peer can be told at RCPT. A network's share of the parked space
-/// is no reason to hold up mail that others wait for.
-fn still_room(intake: &Intake, envelope: &Envelope) -> Result<(), Rejection> {
-    match intake.spool.state().room(&envelope.network()) {
-        Err(Rejection::ParkedQuota) if envelope.others => Ok(()),
-        room => room,
-    }
-}
-
-fn log_failure(error: &SpoolError, envelope: &Envelope) {
-    tracing::error!(
-        %error,
-        queue_id = %envelope.queue_id.escape_default(),
-        "a report could not be made durable; its sender hears 451"
-    );
-}
-
-fn envelope(listen: &Listen) -> Envelope {
-    Envelope {
-        door: Door::Milter,
-        listener: listen.name.clone(),
-        client: None,
-        client_name: String::new(),
-        helo: String::new(),
-        queue_id: String::new(),
-        sender: String::new(),
-        recipients: Vec::new(),
-        others: false,
-        authenticated: None,
-        authentication_results: Vec::new(),
-    }
-}
-
 /// Postfix plays an SMTP session for mail that did not come by one: client localhost, port 0.
 fn is_simulated(address: &SocketAddr) -> bool {
     address.ip().is_loopback() && address.port() == 0
-}
-
-/// Postfix tells us a source route and has forgotten it when it looks for the recipient that we
-/// take out; so such a recipient is taken out under both names.
-fn without_source_route(argument: &CString) -> Option<CString> {
-    let inner = argument.to_bytes().strip_prefix(b"<@")?;
-    let colon = inner.iter().position(|&byte| byte == b':')?;
-    CString::new([b"<", &inner[colon + 1..]].concat()).ok()
 }
 
 fn plain(argument: &CString) -> String {
@@ -576,13 +307,6 @@ fn plain(argument: &CString) -> String {
 
 fn bounded(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(limits::MAX_ADDRESS)]).into_owned()
-}
-
-fn epoch_secs() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    })
 }
 
 #[cfg(test)]
@@ -643,7 +367,7 @@ mod tests {
             }
         };
         assert!(
-            matches!(end, Ending::Reply(reply) if reply == reply::NOT_STORED),
+            matches!(end, Ending::Reply(reply) if reply == crate::intake::reply::NOT_STORED),
             "{end:?} after {discarded}"
         );
         assert_eq!(intake.spool.state().depth().new_entries, discarded);

@@ -1,0 +1,162 @@
+//! The end of a message: what is decided, made durable, and said.
+
+use std::time::{Instant, SystemTime};
+
+use super::{
+    super::{
+        Account, Intake, examine,
+        examine::Examined,
+        policy::{self, AtEom, Message},
+        reply::{self, Reply},
+    },
+    mail::{Kept, Mail},
+    session::Ending,
+};
+use crate::{
+    spool::{Envelope, NewEntry, SpoolError},
+    terms::{Rejection, Stage, Verdict},
+};
+
+/// A whole message that has recipients of ours.
+pub struct Judgement {
+    pub(super) mail: Mail,
+    pub(super) envelope: Envelope,
+    /// Whether no SMTP client hears the answer.
+    pub(super) non_smtp: bool,
+    pub(super) intake: Intake,
+}
+
+impl Judgement {
+    /// Decides, makes it durable where it is to be, and tells what the MTA is to hear.
+    pub async fn judge(self) -> Ending {
+        let since = Instant::now();
+        let Self {
+            mut mail,
+            envelope,
+            non_smtp,
+            intake,
+        } = self;
+        let mut account = Account {
+            envelope: &envelope,
+            spool_id: None,
+            bytes: mail.raw.len(),
+            head: None,
+            verdict: Verdict::Refused,
+            reason: None,
+            code: 250,
+            since,
+        };
+        let (raw, examined) = look(&mut mail).await;
+        let action = if mail.ours.is_empty() {
+            AtEom::Refuse(Rejection::UnknownRecipient)
+        } else {
+            let message = Message {
+                opinion: examined.opinion,
+                oversized: mail.kept == Kept::Head,
+                may_refuse: !mail.others && !non_smtp,
+            };
+            policy::at_eom(message, mail.config.milter.unrecognised)
+        };
+        account.head = examined.head.as_ref();
+
+        let parked = match action {
+            _ if mail.kept == Kept::Nothing => {
+                return try_later(account, &intake, Rejection::NoRoom);
+            }
+            AtEom::Refuse(reason) => {
+                account.reason = Some(reason);
+                return finish(account, &intake, Ending::Reply(Reply::to(reason)));
+            }
+            AtEom::LeaveAlone => {
+                account.verdict = Verdict::NotOurs;
+                account.reason = Some(Rejection::NotAReport);
+                return finish(account, &intake, Ending::Accept);
+            }
+            AtEom::Spool => None,
+            AtEom::Park(reason) => Some(reason),
+        };
+        if let Err(reason) = still_room(&intake, &envelope) {
+            return try_later(account, &intake, reason);
+        }
+        account.reason = parked;
+        let arrived = epoch_secs();
+        let entry = NewEntry {
+            envelope: envelope.clone(),
+            arrived,
+            raw,
+            parked,
+        };
+        let handed_over = Instant::now();
+        let put = intake.spool.put(entry).await;
+        intake
+            .instruments
+            .stage(Stage::SpoolCommit, handed_over.elapsed());
+        match put {
+            Ok(id) => {
+                account.spool_id = Some(id);
+                account.verdict = Verdict::Accepted;
+                finish(account, &intake, mail.after())
+            }
+            Err(error) => {
+                log_failure(&error, &envelope);
+                try_later(account, &intake, Rejection::NoRoom)
+            }
+        }
+    }
+}
+
+/// Takes the message out and looks at it, if all of it is there.
+async fn look(mail: &mut Mail) -> (Vec<u8>, Examined) {
+    let raw = std::mem::take(&mut mail.raw);
+    if mail.kept != Kept::Whole {
+        return (raw, Examined::unread());
+    }
+    if let Some(seen) = examine(raw, &mail.config).await {
+        return seen;
+    }
+    // The program is ending, and has let go of the message.
+    mail.kept = Kept::Nothing;
+    (Vec::new(), Examined::unread())
+}
+
+fn try_later(mut account: Account<'_>, intake: &Intake, reason: Rejection) -> Ending {
+    account.verdict = Verdict::TryLater;
+    account.reason = Some(reason);
+    finish(account, intake, Ending::Reply(reply::NOT_STORED))
+}
+
+fn finish(mut account: Account<'_>, intake: &Intake, ending: Ending) -> Ending {
+    if let Ending::Reply(reply) = &ending {
+        account.code = reply.number();
+    }
+    intake
+        .instruments
+        .stage(Stage::Eom, account.since.elapsed());
+    account.give(&intake.instruments);
+    ending
+}
+
+/// Whether there is room at the end of a message: many may have been let in before the first of
+/// them was there, and not every peer can be told at RCPT. A network's share of the parked space
+/// is no reason to hold up mail that others wait for.
+fn still_room(intake: &Intake, envelope: &Envelope) -> Result<(), Rejection> {
+    match intake.spool.state().room(&envelope.network()) {
+        Err(Rejection::ParkedQuota) if envelope.others => Ok(()),
+        room => room,
+    }
+}
+
+fn log_failure(error: &SpoolError, envelope: &Envelope) {
+    tracing::error!(
+        %error,
+        queue_id = %envelope.queue_id.escape_default(),
+        "a report could not be made durable; its sender hears 451"
+    );
+}
+
+fn epoch_secs() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
+}
