@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     process::ExitCode,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -55,6 +55,8 @@ const READ_AHEAD: usize = 4;
 const NAME: usize = 512;
 /// How often the spool is asked whether our mails are done, and whether it has room again.
 const LOOK: Duration = Duration::from_millis(50);
+/// A longer wait for room in the spool is told.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the command did, in numbers.
 #[derive(Debug, Default, Serialize)]
@@ -165,10 +167,7 @@ async fn take_in(
             bytes_under_way -= size;
             ids.push(oldest.await?);
         }
-        while spool.state().room("").is_err() {
-            hand.lend()?;
-            tokio::time::sleep(LOOK).await;
-        }
+        wait_for_room(spool, hand).await?;
         names.push(name);
         bytes_under_way += size;
         under_way.push_back((size, Box::pin(spool.put(entry))));
@@ -180,6 +179,22 @@ async fn take_in(
     bar.finish_and_clear();
     totals.spooled = ids.len() as u64;
     Ok((ids, names))
+}
+
+/// Waits until the spool has room, for which whoever works on it cares; only the operator can
+/// if it is parked mail or the disk that leaves none, so that is said.
+async fn wait_for_room(spool: &Spool, hand: &mut Hand) -> anyhow::Result<()> {
+    let since = Instant::now();
+    let mut is_said = false;
+    while spool.state().room("").is_err() {
+        if !is_said && since.elapsed() > PATIENCE {
+            eprintln!("waiting: the spool or its disk is full");
+            is_said = true;
+        }
+        hand.lend()?;
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 /// A mail on its way from the reading thread.

@@ -272,22 +272,25 @@ impl Source<'_> {
 
     fn limits(&self, raw: &RawLimits) -> Result<Limits, ConfigError> {
         let default = Limits::default();
+        let max_message = self.or(
+            raw.max_message_bytes.as_ref(),
+            default.max_message,
+            "bytes, from 65536 to 1073741824",
+            |n| {
+                usize::try_from(*n)
+                    .ok()
+                    .filter(|n| (1 << 16..=1 << 30).contains(n))
+            },
+        )?;
+        // A spool without room for one largest message never takes any.
+        let least = (max_message as u64).max(1 << 20);
         Ok(Limits {
-            max_message: self.or(
-                raw.max_message_bytes.as_ref(),
-                default.max_message,
-                "bytes, from 65536 to 1073741824",
-                |n| {
-                    usize::try_from(*n)
-                        .ok()
-                        .filter(|n| (1 << 16..=1 << 30).contains(n))
-                },
-            )?,
+            max_message,
             max_spool: self.or(
                 raw.max_spool_bytes.as_ref(),
                 default.max_spool,
-                "bytes, at least 1048576",
-                |n| u64::try_from(*n).ok().filter(|n| *n >= 1 << 20),
+                "bytes, at least 1048576 and at least max_message_bytes",
+                |n| u64::try_from(*n).ok().filter(|n| *n >= least),
             )?,
             min_free: self.or(
                 raw.min_free_bytes.as_ref(),

@@ -37,6 +37,10 @@ fn check_config_names_file_line_key_and_what_was_expected() {
             "2: max_message_bytes: expected bytes, from 65536",
         ),
         (
+            "[limits]\nmax_spool_bytes = 1048576\n",
+            "2: max_spool_bytes: expected bytes, at least 1048576 and at least max_message_bytes",
+        ),
+        (
             "[metrics]\nprometheus = \"here\"\n",
             "2: prometheus: expected an address and port",
         ),

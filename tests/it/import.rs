@@ -386,6 +386,20 @@ fn an_import_waits_while_the_spool_is_full() {
 }
 
 #[test]
+fn a_wait_that_only_the_operator_can_end_is_told() {
+    let place =
+        Place::with(|settings| settings.limits = format!("min_free_bytes = {}", 1_u64 << 60));
+    let file = place.file("one.eml", &com("one").google(RUA));
+    let import = place
+        .daemon
+        .begin(&["import", file.to_str().expect("UTF-8")]);
+    until("it says why it waits", SOON, || {
+        import.errors().contains("full")
+    });
+    assert!(import.is_running());
+}
+
+#[test]
 fn beside_a_running_daemon_the_daemon_does_the_work() {
     let port = free_port();
     let mut place = Place::with(|settings| {

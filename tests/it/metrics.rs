@@ -220,10 +220,11 @@ fn tells_of_the_traffic(series: &Series, parked_bytes: usize) {
 async fn say_the_same(protocol: &str, endpoint: impl Fn(&Receiver) -> String) {
     let collector = Receiver::start().await;
     let (lab, port) = lab(|settings| {
-        let endpoint = endpoint(&collector);
-        let keys = format!("otlp_endpoint = \"{endpoint}\"\notlp_protocol = \"{protocol}\"\n");
-        settings.metrics += &keys;
-        settings.metrics += "otlp_interval_secs = 1\n";
+        let otlp = format!(
+            "otlp_endpoint = \"{}\"\notlp_protocol = \"{protocol}\"\notlp_interval_secs = 1\n",
+            endpoint(&collector)
+        );
+        settings.metrics += &otlp;
     });
     let parked_bytes = traffic(&lab);
     let mut shown = Series::new();

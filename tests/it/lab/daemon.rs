@@ -213,16 +213,17 @@ impl Daemon {
 
     /// Starts another command with the same configuration, its standard input open.
     pub fn begin(&self, args: &[&str]) -> Running {
+        let errors = self.config.with_extension("errors");
         let child = program()
             .args(args)
             .arg("--config")
             .arg(&self.config)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(File::create(&errors).expect("a file"))
             .spawn()
             .expect("to start");
-        Running(child)
+        Running { child, errors }
     }
 
     /// What the store holds about one domain.
@@ -314,24 +315,32 @@ impl Drop for Daemon {
 }
 
 /// A command that was begun. It is killed when it is dropped.
-pub struct Running(Child);
+pub struct Running {
+    child: Child,
+    errors: PathBuf,
+}
 
 impl Running {
     /// Gives it something to read; what it reads does not end by that.
     pub fn feed(&mut self, input: &[u8]) {
-        let stdin = self.0.stdin.as_mut().expect("piped");
+        let stdin = self.child.stdin.as_mut().expect("piped");
         stdin.write_all(input).expect("it reads");
     }
 
+    /// What it has written to stderr.
+    pub fn errors(&self) -> String {
+        fs::read_to_string(&self.errors).unwrap_or_default()
+    }
+
     pub fn is_running(&self) -> bool {
-        is_running(self.0.id())
+        is_running(self.child.id())
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
