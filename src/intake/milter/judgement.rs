@@ -86,12 +86,7 @@ impl Judgement {
             raw,
             parked,
         };
-        let handed_over = Instant::now();
-        let put = intake.spool.put(entry).await;
-        intake
-            .instruments
-            .stage(Stage::SpoolCommit, handed_over.elapsed());
-        match put {
+        match put(entry, &intake).await {
             Ok(id) => {
                 account.spool_id = Some(id);
                 account.verdict = Verdict::Accepted;
@@ -144,6 +139,16 @@ fn still_room(intake: &Intake, envelope: &Envelope) -> Result<(), Rejection> {
         Err(Rejection::ParkedQuota) if envelope.others => Ok(()),
         room => room,
     }
+}
+
+/// Makes an entry durable, and measures how long that takes.
+async fn put(entry: NewEntry, intake: &Intake) -> Result<i64, SpoolError> {
+    let handed_over = Instant::now();
+    let put = intake.spool.put(entry).await;
+    intake
+        .instruments
+        .stage(Stage::SpoolCommit, handed_over.elapsed());
+    put
 }
 
 fn log_failure(error: &SpoolError, envelope: &Envelope) {
