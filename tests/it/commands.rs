@@ -97,7 +97,7 @@ fn check_config_names_file_line_key_and_what_was_expected() {
     assert!(
         output
             .stdout
-            .starts_with(&format!("{path}: ok, 2 domains\n")),
+            .starts_with(&format!("{path}: ok, domains: 2\n")),
         "{output:?}"
     );
 }
@@ -297,7 +297,7 @@ fn generate_writes_a_man_page_that_groff_takes() {
     let dir = open_dir();
     let output = run(&["generate", "man", text(dir.path())], b"");
     assert_eq!(output.code, 0, "{output:?}");
-    let page = fs::read_to_string(dir.path().join("rua-milter.8")).expect("the page");
+    let page = fs::read_to_string(dir.path().join("man8/rua-milter.8")).expect("the page");
     for command in [
         "serve",
         "check-config",

@@ -148,7 +148,7 @@ fn as_text_a_stranger_s_words_stay_within_their_line() {
             "listener=".to_owned(),
             "client=127.0.0.1".to_owned(),
             "from=noreply@reporter.example".to_owned(),
-            format!("to={to} "),
+            format!("to=\"{to}\" "),
             format!("verdict={verdict}"),
             format!("code={code}"),
             " bytes=".to_owned(),
