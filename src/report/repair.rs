@@ -172,7 +172,8 @@ impl<R: Read> Tokens<R> {
 
     fn entity(&mut self, assembler: &mut Assembler<'_>) -> Result<(), Rejection> {
         let ahead = self.window.reach(MAX_ENTITY + 2)?;
-        let end = ahead.iter().position(|&byte| byte == b';');
+        // No further: the window holds a whole chunk, in which each byte may be a `&`.
+        let end = ahead.iter().take(MAX_ENTITY + 2).position(|&b| b == b';');
         let Some(end) = end.filter(|&end| {
             end > 1
                 && ahead[1..end]

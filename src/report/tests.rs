@@ -266,3 +266,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn stray_markup_costs_in_proportion_to_its_length() {
+    let started = std::time::Instant::now();
+    for stray in ["&", "<", "&a", "<a ", "< \"", "&#", "</", "<!-"] {
+        let text = format!("<feedback><x>{}", stray.repeat((1 << 20) / stray.len()));
+        assert!(whole(text.as_bytes()).is_err());
+    }
+    // Quadratic reading takes minutes.
+    assert!(started.elapsed() < std::time::Duration::from_secs(30));
+}
