@@ -38,9 +38,10 @@ pub async fn run(
 ) {
     let mut shutdown = std::pin::pin!(shutdown);
     let mut pause = limits::RETRY_FIRST;
+    let mut owed = None;
     loop {
         let snapshot = config.borrow().clone();
-        let wait = match batch(&spool, &rooms, &snapshot).await {
+        let wait = match batch(&spool, &rooms, &snapshot, &mut owed).await {
             Ok(0) => {
                 pause = limits::RETRY_FIRST;
                 LOOK
@@ -74,7 +75,16 @@ pub async fn run(
 }
 
 /// Claims one batch, works on it, and settles it; gives its size.
-async fn batch(spool: &Spool, rooms: &Arc<Rooms>, config: &Arc<Config>) -> Result<usize, Trouble> {
+///
+/// What could not be settled is `owed`, and settled before anything else is claimed: its attempts
+/// did not end the program, and must not add up as if they had.
+async fn batch(
+    spool: &Spool,
+    rooms: &Arc<Rooms>,
+    config: &Arc<Config>,
+    owed: &mut Option<Settled>,
+) -> Result<usize, Trouble> {
+    settle(spool, owed).await?;
     let ids = spool.claim().await?;
     if ids.is_empty() {
         return Ok(0);
@@ -90,20 +100,28 @@ async fn batch(spool: &Spool, rooms: &Arc<Rooms>, config: &Arc<Config>) -> Resul
         move || load_and_work(&spool, &rooms, &config, &ids)
     };
     // When the thread ends by a panic, the attempts stay counted.
-    let settled = match tokio::task::spawn_blocking(work).await? {
-        Ok(settled) => settled,
+    let (settled, worked) = match tokio::task::spawn_blocking(work).await? {
+        Ok(settled) => (settled, Ok(size)),
         Err(trouble) => {
-            spool
-                .settle(Settled {
-                    released: ids,
-                    ..Settled::default()
-                })
-                .await?;
-            return Err(trouble);
+            let released = Settled {
+                released: ids,
+                ..Settled::default()
+            };
+            (released, Err(trouble))
         }
     };
-    spool.settle(settled).await?;
-    Ok(size)
+    *owed = Some(settled);
+    settle(spool, owed).await?;
+    worked
+}
+
+/// Settles what is owed; on an error it stays so.
+async fn settle(spool: &Spool, owed: &mut Option<Settled>) -> Result<(), SpoolError> {
+    if let Some(settled) = owed {
+        spool.settle(settled.clone()).await?;
+        *owed = None;
+    }
+    Ok(())
 }
 
 fn load_and_work(
@@ -118,4 +136,63 @@ fn load_and_work(
         entries.extend(reader.load(id)?);
     }
     Ok(super::work(&entries, spool.id(), config, rooms)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        pipeline::tests::{config, entry, report, rooms},
+        spool::{self, NewEntry},
+    };
+
+    async fn until(what: &str, holds: impl Fn() -> bool) {
+        for _ in 0..200 {
+            if holds() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{what} did not come");
+    }
+
+    #[expect(clippy::await_holding_lock, reason = "others are to wait for it")]
+    #[tokio::test]
+    async fn what_the_spool_could_not_settle_is_settled_and_not_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rooms, config) = (Arc::new(rooms(dir.path())), config(dir.path()));
+        let (spool, _writer) = spool::open(dir.path(), config.limits, Arc::default()).unwrap();
+        let entry = entry(1, report(1).into_bytes());
+        let new = NewEntry {
+            envelope: entry.envelope,
+            arrived: entry.arrived,
+            raw: entry.raw,
+            parked: None,
+        };
+        spool.put(new).await.unwrap();
+        let sick = rusqlite::Connection::open(dir.path().join(spool::FILE)).unwrap();
+        let trigger = "CREATE TRIGGER sick BEFORE DELETE ON entry
+                       BEGIN SELECT raise(ABORT, 'sick'); END";
+        sick.execute_batch(trigger).unwrap();
+
+        let (_config, current) = watch::channel(Arc::new(config));
+        let (stop, mut stopped) = watch::channel(false);
+        let worker = tokio::spawn(run(
+            spool.clone(),
+            Arc::clone(&rooms),
+            current,
+            async move {
+                let _ = stopped.wait_for(|stop| *stop).await;
+            },
+        ));
+        let state = Arc::clone(spool.state());
+        until("a failure", || state.is_failing()).await;
+        // Work that began again would wait here, its attempt counted.
+        let held = rooms.store.lock().unwrap();
+        sick.execute_batch("DROP TRIGGER sick").unwrap();
+        until("the end of the entry", || state.depth().new_entries == 0).await;
+        drop(held);
+        stop.send_replace(true);
+        worker.await.unwrap();
+    }
 }

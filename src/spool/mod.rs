@@ -158,7 +158,7 @@ pub struct Entry {
 }
 
 /// What became of claimed entries.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Settled {
     /// Used: they go.
     pub done: Vec<i64>,
