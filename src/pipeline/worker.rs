@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     limits,
     spool::{Entry, Settled, Spool, SpoolError},
+    terms::Rejection,
 };
 
 /// How often the spool is looked at when nobody rings.
@@ -132,10 +133,20 @@ fn load_and_work(
 ) -> Result<Settled, Trouble> {
     let reader = spool.reader()?;
     let mut entries: Vec<Entry> = Vec::with_capacity(ids.len());
+    let mut unreadable = Vec::new();
     for &id in ids {
-        entries.extend(reader.load(id)?);
+        match reader.load(id) {
+            // It must not stand in the way of the others.
+            Err(SpoolError::Envelope(error)) => {
+                tracing::error!(spool_id = id, %error, "parked: its envelope cannot be read");
+                unreadable.push((id, Rejection::Crashed));
+            }
+            entry => entries.extend(entry?),
+        }
     }
-    Ok(super::work(&entries, spool.id(), config, rooms)?)
+    let mut settled = super::work(&entries, spool.id(), config, rooms)?;
+    settled.parked.extend(unreadable);
+    Ok(settled)
 }
 
 #[cfg(test)]
@@ -156,20 +167,41 @@ mod tests {
         panic!("{what} did not come");
     }
 
-    #[expect(clippy::await_holding_lock, reason = "others are to wait for it")]
-    #[tokio::test]
-    async fn what_the_spool_could_not_settle_is_settled_and_not_tried_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let (rooms, config) = (Arc::new(rooms(dir.path())), config(dir.path()));
-        let (spool, _writer) = spool::open(dir.path(), config.limits, Arc::default()).unwrap();
-        let entry = entry(1, report(1).into_bytes());
+    async fn put(spool: &Spool, id: i64) -> i64 {
+        let entry = entry(id, report(id).into_bytes());
         let new = NewEntry {
             envelope: entry.envelope,
             arrived: entry.arrived,
             raw: entry.raw,
             parked: None,
         };
-        spool.put(new).await.unwrap();
+        spool.put(new).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_entry_of_another_version_does_not_stand_in_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rooms, config) = (Arc::new(rooms(dir.path())), config(dir.path()));
+        let (spool, _writer) = spool::open(dir.path(), config.limits, Arc::default()).unwrap();
+        let strange = put(&spool, 1).await;
+        put(&spool, 2).await;
+        rusqlite::Connection::open(dir.path().join(spool::FILE))
+            .unwrap()
+            .execute("UPDATE entry SET envelope = '{}' WHERE id = ?1", [strange])
+            .unwrap();
+        let worked = batch(&spool, &rooms, &Arc::new(config), &mut None).await;
+        assert_eq!(worked.unwrap(), 2);
+        let depth = spool.state().depth();
+        assert_eq!((depth.new_entries, depth.parked_entries), (0, 1));
+    }
+
+    #[expect(clippy::await_holding_lock, reason = "others are to wait for it")]
+    #[tokio::test]
+    async fn what_the_spool_could_not_settle_is_settled_and_not_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rooms, config) = (Arc::new(rooms(dir.path())), config(dir.path()));
+        let (spool, _writer) = spool::open(dir.path(), config.limits, Arc::default()).unwrap();
+        put(&spool, 1).await;
         let sick = rusqlite::Connection::open(dir.path().join(spool::FILE)).unwrap();
         let trigger = "CREATE TRIGGER sick BEFORE DELETE ON entry
                        BEGIN SELECT raise(ABORT, 'sick'); END";
