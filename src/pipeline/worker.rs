@@ -4,7 +4,7 @@
 //! the doors shut; while the store or the archive fails it tries again with growing pauses, and
 //! the mail waits in the spool.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -52,8 +52,9 @@ pub async fn run(
                 Duration::ZERO
             }
             Err(trouble) => {
-                let cause = std::error::Error::source(&trouble).map(tracing::field::display);
-                tracing::error!(error = %trouble, cause, retry_secs = pause.as_secs(), "reports wait in the spool");
+                let error = chain(&trouble);
+                let retry_secs = pause.as_secs();
+                tracing::error!(error, retry_secs, "reports wait in the spool");
                 let now = pause;
                 pause = (pause * 2).min(limits::RETRY_LONGEST);
                 now
@@ -73,6 +74,13 @@ pub async fn run(
             () = ring => {}
         }
     }
+}
+
+/// An error with its causes, of which the last tells what an operator can mend.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    let causes: Vec<_> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
 }
 
 /// Claims one batch, works on it, and settles it; gives its size.
@@ -176,6 +184,18 @@ mod tests {
             parked: None,
         };
         spool.put(new).await.unwrap()
+    }
+
+    #[test]
+    fn trouble_is_told_to_its_last_cause() {
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        let full = rusqlite::Error::SqliteFailure(full, Some("disk is full".into()));
+        let trouble = Trouble::Spool(SpoolError::Sqlite(full));
+        let told = chain(&trouble);
+        assert!(
+            told.starts_with("the spool fails: spool: disk is full"),
+            "{told}"
+        );
     }
 
     #[tokio::test]
