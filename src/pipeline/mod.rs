@@ -276,7 +276,7 @@ mod tests {
     use super::*;
     use crate::{config::file, spool::Envelope, store, terms::Door};
 
-    fn rooms(dir: &std::path::Path) -> Rooms {
+    pub(super) fn rooms(dir: &std::path::Path) -> Rooms {
         Rooms {
             store: Arc::new(Mutex::new(Store::open(&dir.join(store::FILE)).unwrap())),
             archive: Archive::open(&dir.join("archive")).unwrap(),
@@ -285,14 +285,14 @@ mod tests {
         }
     }
 
-    fn config(dir: &std::path::Path) -> Config {
+    pub(super) fn config(dir: &std::path::Path) -> Config {
         let path = dir.join("rua-milter.toml");
         let text = "[[domain]]\nname = \"example.com\"\nrua = [\"rua@reports.example\"]\n";
         std::fs::write(&path, text).unwrap();
         file::load(&path).unwrap()
     }
 
-    fn entry(id: i64, raw: Vec<u8>) -> Entry {
+    pub(super) fn entry(id: i64, raw: Vec<u8>) -> Entry {
         Entry {
             id,
             arrived: 1_700_000_000,
@@ -313,20 +313,23 @@ mod tests {
         }
     }
 
-    /// A report in a zip file, beside much of nothing, in gzip: small to send, large to hold.
-    fn swelling(id: i64) -> Vec<u8> {
-        let xml = format!(
+    pub(super) fn report(id: i64) -> String {
+        format!(
             "<feedback><report_metadata><org_name>o</org_name><report_id>{id}</report_id>\
              <date_range><begin>1700000000</begin><end>1700086399</end></date_range>\
              </report_metadata><policy_published><domain>example.com</domain></policy_published>\
              <record><row><source_ip>192.0.2.1</source_ip><count>1</count></row></record>\
              </feedback>"
-        );
+        )
+    }
+
+    /// A report in a zip file, beside much of nothing, in gzip: small to send, large to hold.
+    fn swelling(id: i64) -> Vec<u8> {
         let stored = zip::write::SimpleFileOptions::default()
             .compression_method(zip::CompressionMethod::Stored);
         let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         zip.start_file("a.xml", stored).unwrap();
-        zip.write_all(xml.as_bytes()).unwrap();
+        zip.write_all(report(id).as_bytes()).unwrap();
         zip.start_file("b.txt", stored).unwrap();
         zip.write_all(&vec![b'x'; 18 << 20]).unwrap();
         let zip = zip.finish().unwrap().into_inner();

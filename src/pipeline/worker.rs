@@ -4,7 +4,7 @@
 //! the doors shut; while the store or the archive fails it tries again with growing pauses, and
 //! the mail waits in the spool.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     limits,
     spool::{Entry, Settled, Spool, SpoolError},
+    terms::Rejection,
 };
 
 /// How often the spool is looked at when nobody rings.
@@ -38,9 +39,10 @@ pub async fn run(
 ) {
     let mut shutdown = std::pin::pin!(shutdown);
     let mut pause = limits::RETRY_FIRST;
+    let mut owed = None;
     loop {
         let snapshot = config.borrow().clone();
-        let wait = match batch(&spool, &rooms, &snapshot).await {
+        let wait = match batch(&spool, &rooms, &snapshot, &mut owed).await {
             Ok(0) => {
                 pause = limits::RETRY_FIRST;
                 LOOK
@@ -50,8 +52,9 @@ pub async fn run(
                 Duration::ZERO
             }
             Err(trouble) => {
-                let cause = std::error::Error::source(&trouble).map(tracing::field::display);
-                tracing::error!(error = %trouble, cause, retry_secs = pause.as_secs(), "reports wait in the spool");
+                let error = chain(&trouble);
+                let retry_secs = pause.as_secs();
+                tracing::error!(error, retry_secs, "reports wait in the spool");
                 let now = pause;
                 pause = (pause * 2).min(limits::RETRY_LONGEST);
                 now
@@ -73,8 +76,24 @@ pub async fn run(
     }
 }
 
+/// An error with its causes, of which the last tells what an operator can mend.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    let causes: Vec<_> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
+}
+
 /// Claims one batch, works on it, and settles it; gives its size.
-async fn batch(spool: &Spool, rooms: &Arc<Rooms>, config: &Arc<Config>) -> Result<usize, Trouble> {
+///
+/// What could not be settled is `owed`, and settled before anything else is claimed: its attempts
+/// did not end the program, and must not add up as if they had.
+async fn batch(
+    spool: &Spool,
+    rooms: &Arc<Rooms>,
+    config: &Arc<Config>,
+    owed: &mut Option<Settled>,
+) -> Result<usize, Trouble> {
+    settle(spool, owed).await?;
     let ids = spool.claim().await?;
     if ids.is_empty() {
         return Ok(0);
@@ -90,20 +109,28 @@ async fn batch(spool: &Spool, rooms: &Arc<Rooms>, config: &Arc<Config>) -> Resul
         move || load_and_work(&spool, &rooms, &config, &ids)
     };
     // When the thread ends by a panic, the attempts stay counted.
-    let settled = match tokio::task::spawn_blocking(work).await? {
-        Ok(settled) => settled,
+    let (settled, worked) = match tokio::task::spawn_blocking(work).await? {
+        Ok(settled) => (settled, Ok(size)),
         Err(trouble) => {
-            spool
-                .settle(Settled {
-                    released: ids,
-                    ..Settled::default()
-                })
-                .await?;
-            return Err(trouble);
+            let released = Settled {
+                released: ids,
+                ..Settled::default()
+            };
+            (released, Err(trouble))
         }
     };
-    spool.settle(settled).await?;
-    Ok(size)
+    *owed = Some(settled);
+    settle(spool, owed).await?;
+    worked
+}
+
+/// Settles what is owed; on an error it stays so.
+async fn settle(spool: &Spool, owed: &mut Option<Settled>) -> Result<(), SpoolError> {
+    if let Some(settled) = owed {
+        spool.settle(settled.clone()).await?;
+        *owed = None;
+    }
+    Ok(())
 }
 
 fn load_and_work(
@@ -114,8 +141,110 @@ fn load_and_work(
 ) -> Result<Settled, Trouble> {
     let reader = spool.reader()?;
     let mut entries: Vec<Entry> = Vec::with_capacity(ids.len());
+    let mut unreadable = Vec::new();
     for &id in ids {
-        entries.extend(reader.load(id)?);
+        match reader.load(id) {
+            // It must not stand in the way of the others.
+            Err(SpoolError::Envelope(error)) => {
+                tracing::error!(spool_id = id, %error, "parked: its envelope cannot be read");
+                unreadable.push((id, Rejection::Crashed));
+            }
+            entry => entries.extend(entry?),
+        }
     }
-    Ok(super::work(&entries, spool.id(), config, rooms)?)
+    let mut settled = super::work(&entries, spool.id(), config, rooms)?;
+    settled.parked.extend(unreadable);
+    Ok(settled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        pipeline::tests::{config, entry, report, rooms},
+        spool::{self, NewEntry},
+    };
+
+    async fn until(what: &str, holds: impl Fn() -> bool) {
+        for _ in 0..200 {
+            if holds() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{what} did not come");
+    }
+
+    async fn put(spool: &Spool, id: i64) -> i64 {
+        let entry = entry(id, report(id).into_bytes());
+        let new = NewEntry {
+            envelope: entry.envelope,
+            arrived: entry.arrived,
+            raw: entry.raw,
+            parked: None,
+        };
+        spool.put(new).await.unwrap()
+    }
+
+    #[test]
+    fn trouble_is_told_to_its_last_cause() {
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        let full = rusqlite::Error::SqliteFailure(full, Some("disk is full".into()));
+        let trouble = Trouble::Spool(SpoolError::Sqlite(full));
+        let told = chain(&trouble);
+        assert!(
+            told.starts_with("the spool fails: spool: disk is full"),
+            "{told}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_entry_of_another_version_does_not_stand_in_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rooms, config) = (Arc::new(rooms(dir.path())), config(dir.path()));
+        let (spool, _writer) = spool::open(dir.path(), config.limits, Arc::default()).unwrap();
+        let strange = put(&spool, 1).await;
+        put(&spool, 2).await;
+        rusqlite::Connection::open(dir.path().join(spool::FILE))
+            .unwrap()
+            .execute("UPDATE entry SET envelope = '{}' WHERE id = ?1", [strange])
+            .unwrap();
+        let worked = batch(&spool, &rooms, &Arc::new(config), &mut None).await;
+        assert_eq!(worked.unwrap(), 2);
+        let depth = spool.state().depth();
+        assert_eq!((depth.new_entries, depth.parked_entries), (0, 1));
+    }
+
+    #[expect(clippy::await_holding_lock, reason = "others are to wait for it")]
+    #[tokio::test]
+    async fn what_the_spool_could_not_settle_is_settled_and_not_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rooms, config) = (Arc::new(rooms(dir.path())), config(dir.path()));
+        let (spool, _writer) = spool::open(dir.path(), config.limits, Arc::default()).unwrap();
+        put(&spool, 1).await;
+        let sick = rusqlite::Connection::open(dir.path().join(spool::FILE)).unwrap();
+        let trigger = "CREATE TRIGGER sick BEFORE DELETE ON entry
+                       BEGIN SELECT raise(ABORT, 'sick'); END";
+        sick.execute_batch(trigger).unwrap();
+
+        let (_config, current) = watch::channel(Arc::new(config));
+        let (stop, mut stopped) = watch::channel(false);
+        let worker = tokio::spawn(run(
+            spool.clone(),
+            Arc::clone(&rooms),
+            current,
+            async move {
+                let _ = stopped.wait_for(|stop| *stop).await;
+            },
+        ));
+        let state = Arc::clone(spool.state());
+        until("a failure", || state.is_failing()).await;
+        // Work that began again would wait here, its attempt counted.
+        let held = rooms.store.lock().unwrap();
+        sick.execute_batch("DROP TRIGGER sick").unwrap();
+        until("the end of the entry", || state.depth().new_entries == 0).await;
+        drop(held);
+        stop.send_replace(true);
+        worker.await.unwrap();
+    }
 }

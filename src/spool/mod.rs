@@ -76,6 +76,9 @@ pub enum SpoolError {
     /// A read or a commit failed; nothing of it was acknowledged.
     #[error("spool")]
     Sqlite(#[from] rusqlite::Error),
+    /// Another version of the program wrote what this one cannot read.
+    #[error("the envelope of a spooled mail")]
+    Envelope(#[from] serde_json::Error),
     /// A commit failed, shared by several waiters.
     #[error("spool: {0}")]
     Commit(Arc<str>),
@@ -175,7 +178,7 @@ pub struct Entry {
 }
 
 /// What became of claimed entries.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Settled {
     /// Used: they go.
     pub done: Vec<i64>,
@@ -312,23 +315,20 @@ impl Reader {
         let mut statement = self
             .0
             .prepare_cached("SELECT arrived, envelope, raw FROM entry WHERE id = ?1")?;
-        let entry = statement.query_row([id], |row| {
-            let envelope: String = row.get(1)?;
-            let envelope = serde_json::from_str(&envelope).map_err(|error| {
-                rusqlite::Error::FromSqlConversionFailure(
-                    1,
-                    rusqlite::types::Type::Text,
-                    Box::new(error),
-                )
-            })?;
+        let row = statement
+            .query_row([id], |row| {
+                Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?))
+            })
+            .optional()?;
+        row.map(|(arrived, envelope, raw)| {
             Ok(Entry {
                 id,
-                arrived: row.get(0)?,
-                envelope,
-                raw: row.get(2)?,
+                arrived,
+                envelope: serde_json::from_str(&envelope)?,
+                raw,
             })
-        });
-        Ok(entry.optional()?)
+        })
+        .transpose()
     }
 
     /// Whether any of `ids` still waits to be worked on.
