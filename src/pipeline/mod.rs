@@ -296,19 +296,7 @@ mod tests {
         Entry {
             id,
             arrived: 1_700_000_000,
-            envelope: Envelope {
-                door: Door::Import,
-                listener: String::new(),
-                client: None,
-                client_name: String::new(),
-                helo: String::new(),
-                queue_id: String::new(),
-                sender: String::new(),
-                recipients: Vec::new(),
-                others: false,
-                authenticated: None,
-                authentication_results: Vec::new(),
-            },
+            envelope: Envelope::of(Door::Import),
             raw,
         }
     }

@@ -346,17 +346,10 @@ mod tests {
 
     fn envelope() -> Envelope {
         Envelope {
-            door: Door::Milter,
-            listener: "milter".into(),
             client: Some([192, 0, 2, 9].into()),
-            client_name: String::new(),
-            helo: String::new(),
-            queue_id: "4X".into(),
             sender: "noreply@reporter.example".into(),
             recipients: vec!["rua@reports.example".into()],
-            others: false,
-            authenticated: None,
-            authentication_results: Vec::new(),
+            ..Envelope::of(Door::Milter)
         }
     }
 
