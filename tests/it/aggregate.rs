@@ -63,7 +63,7 @@ fn outcome(bytes: &[u8], file_name: &str) -> Value {
     let hints = Hints {
         file_name: Some(file_name),
     };
-    let whole = match report::read(|| bytes, &hints, 1_000) {
+    let whole = match report::read(|| bytes, &hints, usize::MAX) {
         Ok(whole) => whole,
         Err(unread) => {
             return json!({
