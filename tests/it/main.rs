@@ -9,5 +9,6 @@ mod inspect;
 mod lab;
 mod otlp;
 mod postfix;
+mod reports;
 mod samples;
 mod telemetry;
