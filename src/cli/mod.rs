@@ -3,6 +3,7 @@
 mod check_config;
 pub mod drift;
 mod escape;
+mod export;
 mod generate;
 mod import;
 mod inspect;
@@ -59,6 +60,8 @@ enum Command {
     Reports(reports::Args),
     /// Show one stored report, or its mail
     Show(show::Args),
+    /// Write the records of stored reports for other programs
+    Export(export::Args),
     /// Look the published DMARC records up and show what is amiss
     Drift(drift::Args),
     /// Write man pages or completions
@@ -82,6 +85,10 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Reports(args) => {
             let (_, reader) = reader(path)?;
             print(|out| reports::run(args, &reader, out))
+        }
+        Command::Export(args) => {
+            let (_, reader) = reader(path)?;
+            print(|out| export::run(args, &reader, out))
         }
         Command::Show(args) => {
             let (config, reader) = reader(path)?;

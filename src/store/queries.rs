@@ -1,6 +1,7 @@
 //! What reports add up to, by domain. Each question is one read transaction, so that its numbers
 //! belong together while a daemon writes.
 
+mod export;
 mod reports;
 mod whole;
 
@@ -8,6 +9,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use rusqlite::{Connection, Row, params};
 
+pub use export::Exported;
 pub use reports::{Filter, Listed};
 pub use whole::{
     StoredArrival, StoredDkim, StoredPolicy, StoredReason, StoredRecord, StoredReport, StoredSpf,

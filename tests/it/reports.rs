@@ -145,3 +145,38 @@ fn what_a_reporter_wrote_cannot_move_the_cursor() {
         );
     }
 }
+
+#[test]
+fn exported_rows_add_up_to_the_summary() {
+    let place = Place::new();
+    let rows = place.lines(&["export", "--json"]);
+    let sum: u64 = rows.iter().filter_map(|row| row["count"].as_u64()).sum();
+    assert_eq!(sum, place.messages());
+    assert!(rows.iter().all(|row| row["org_name"].is_string()));
+    assert!(rows.iter().all(|row| row["dkim_auth"].is_array()));
+    let (_, csv) = place.run(&["export", "--csv"]);
+    assert_eq!(csv.matches("\r\n").count(), rows.len() + 1);
+    let count = |line: &str| -> u64 { line.split(',').nth(13).unwrap().parse().unwrap() };
+    assert_eq!(csv.lines().skip(1).map(count).sum::<u64>(), sum);
+    let one = place.lines(&["export", "example.org", "--json"]);
+    assert!(one.len() < rows.len() && one.iter().all(|row| row["domain"] == "example.org"));
+    let none = ["export", "--json", "--until", "2000-01-01"];
+    assert_eq!(place.lines(&none).len(), 0);
+    assert_eq!(place.run(&["export"]).0, 2);
+    assert_eq!(place.run(&["export", "--csv", "--json"]).0, 2);
+}
+
+#[test]
+fn exported_cells_execute_nothing() {
+    let place = Place::new();
+    let xml = Report::new("@SUM(A1)", "example.com", &[1]).xml().replacen(
+        "<org_name>",
+        "<org_name>=cmd|' /C calc'!A0;=",
+        1,
+    );
+    place.import_bytes(&mails::attached(RUA, &mails::gzip(xml.as_bytes())), 0);
+    let (_, csv) = place.run(&["export", "--csv"]);
+    let line = csv.lines().find(|line| line.contains("SUM")).unwrap();
+    assert!(line.contains("\"'=cmd|' /C calc'!A0;'="), "{line}");
+    assert!(line.contains(",'@SUM(A1),"), "{line}");
+}
