@@ -28,6 +28,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{limits, report::Digest};
 
+/// The directory within the data directory.
+pub const FOLDER: &str = "archive";
+
 /// The first line of every file, up to its number.
 const HEAD: &str = "X-Rua-Milter-Envelope-Bytes: ";
 
@@ -104,12 +107,17 @@ pub fn digest(raw: &[u8]) -> Digest {
 impl Archive {
     /// Takes the directory, which it makes if it is not there. Its parent must be.
     pub fn open(root: &Path) -> Result<Self, ArchiveError> {
-        let archive = Self { root: root.into() };
+        let archive = Self::at(root);
         make_directory(root)?;
         if let Some(parent) = root.parent().filter(|parent| *parent != Path::new("")) {
             sync(parent)?;
         }
         Ok(archive)
+    }
+
+    /// The directory for reading; makes nothing.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.into() }
     }
 
     /// Archives a batch. On an error some of it may be there, whole; the batch is to be put

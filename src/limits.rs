@@ -138,6 +138,9 @@ pub const ARCHIVE_SINGLE_SYNCS: usize = 4;
 /// for a file that somebody else put there.
 pub const MAX_ARCHIVED: u64 = 1 << 30;
 
+/// Arrivals of one report that `show` lists, the first; a report may be sent again for ever.
+pub const SHOWN_ARRIVALS: usize = 100;
+
 /// DNS queries at a time.
 pub const DNS_CONCURRENCY: usize = 16;
 /// TXT records of one answer, and bytes of each, that are looked at.

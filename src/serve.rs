@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    archive::Archive,
+    archive::{self, Archive},
     config::{Config, Listen, file},
     data_dir, drift,
     intake::{Intake, milter, milter::listener::MilterListener},
@@ -212,7 +212,7 @@ async fn back_rooms(
         let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
             Ok((
                 Store::open(&dir.join(store::FILE))?,
-                Archive::open(&dir.join("archive"))?,
+                Archive::open(&dir.join(archive::FOLDER))?,
             ))
         });
         let error = match opened.await? {

@@ -117,6 +117,18 @@ words! {
         Parked = "parked",
     }
 
+    /// What makes a stored report worth a look.
+    Flag {
+        /// Records were left out because they were bad.
+        Incomplete = "incomplete",
+        /// Came after another document with its key: kept, and in no sum.
+        Revision = "revision",
+        /// Had to be repaired before it could be read.
+        Repaired = "repaired",
+        /// Something else about it is odd.
+        Notes = "notes",
+    }
+
     /// Where an entry of the spool is.
     EntryState {
         /// Waits for the pipeline.

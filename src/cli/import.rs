@@ -24,7 +24,7 @@ use tokio::{
 
 use super::{escape, load, runtime};
 use crate::{
-    archive::Archive,
+    archive::{self, Archive},
     config::Config,
     data_dir::{self, Lock},
     intake::{self, examine::Opinion, import},
@@ -349,7 +349,7 @@ impl Hand {
         };
         let rooms = Arc::new(Rooms {
             store: Arc::new(Mutex::new(Store::open(&dir.join(store::FILE))?)),
-            archive: Archive::open(&dir.join("archive"))?,
+            archive: Archive::open(&dir.join(archive::FOLDER))?,
             instruments: Arc::new(Instruments::disconnected()),
             labels: Arc::new(DomainLabels::new(0, [])),
         });

@@ -8,10 +8,9 @@ use std::{
 
 use anyhow::Context;
 use comfy_table::{ContentArrangement, Table, presets};
-use jiff::Timestamp;
 use serde::Serialize;
 
-use super::escape;
+use super::{escape, rows::minute};
 use crate::{
     domain::Domain,
     intake::import::{self, Mail, Unreadable},
@@ -244,12 +243,4 @@ fn row(line: Line) -> [String; 9] {
             row
         }
     }
-}
-
-/// A time as people read it, UTC.
-fn minute(seconds: i64) -> String {
-    Timestamp::from_second(seconds).map_or_else(
-        |_| seconds.to_string(),
-        |time| time.strftime("%Y-%m-%d %H:%M").to_string(),
-    )
 }

@@ -3,13 +3,18 @@
 mod check_config;
 pub mod drift;
 mod escape;
+mod export;
 mod generate;
 mod import;
 mod inspect;
+mod reports;
+mod rows;
 mod serve;
+mod show;
 mod summary;
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -18,11 +23,14 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    archive,
     config::{
         Config,
         file::{self, ConfigError},
     },
-    data_dir, store,
+    data_dir,
+    domain::Domain,
+    store,
 };
 
 /// Takes DMARC reports out of the mail stream, keeps, parses and watches them.
@@ -48,6 +56,12 @@ enum Command {
     Inspect(inspect::Args),
     /// Show what the stored reports say
     Summary(summary::Args),
+    /// List stored reports
+    Reports(reports::Args),
+    /// Show one stored report, or its mail
+    Show(show::Args),
+    /// Write the records of stored reports for other programs
+    Export(export::Args),
     /// Look the published DMARC records up and show what is amiss
     Drift(drift::Args),
     /// Write man pages or completions
@@ -65,11 +79,21 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Import(args) => import::run(&args, path),
         Command::Inspect(args) => inspect::run(&args),
         Command::Summary(args) => {
-            let config = load(path)?;
-            data_dir::become_owner(&config.data_dir)?;
-            let reader = store::Reader::open(&config.data_dir.join(store::FILE))?;
-            summary::run(&args, &reader, &mut std::io::stdout().lock())?;
-            Ok(ExitCode::SUCCESS)
+            let (_, reader) = reader(path)?;
+            print(|out| summary::run(&args, &reader, out))
+        }
+        Command::Reports(args) => {
+            let (_, reader) = reader(path)?;
+            print(|out| reports::run(args, &reader, out))
+        }
+        Command::Export(args) => {
+            let (_, reader) = reader(path)?;
+            print(|out| export::run(args, &reader, out))
+        }
+        Command::Show(args) => {
+            let (config, reader) = reader(path)?;
+            let archive = config.data_dir.join(archive::FOLDER);
+            print(|out| show::run(&args, &reader, &archive, out))
         }
         Command::Drift(args) => {
             // Nagios reads the first line and the exit code, whatever has happened.
@@ -106,6 +130,26 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
 
 fn load(path: &Path) -> anyhow::Result<Config> {
     Ok(file::load(path)?)
+}
+
+/// The store, for commands that only read; a daemon may run beside them.
+fn reader(path: &Path) -> anyhow::Result<(Config, store::Reader)> {
+    let config = load(path)?;
+    data_dir::become_owner(&config.data_dir)?;
+    let reader = store::Reader::open(&config.data_dir.join(store::FILE))?;
+    Ok((config, reader))
+}
+
+/// Lets a command write to standard output, in large pieces.
+fn print(command: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    command(&mut out)?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn domain(text: &str) -> Result<Domain, String> {
+    Domain::parse(text).ok_or_else(|| "not a domain name".to_owned())
 }
 
 /// A runtime for commands that wait for something.

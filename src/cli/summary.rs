@@ -41,7 +41,7 @@ use std::io::Write;
 use anyhow::Context;
 use jiff::{Timestamp, tz::Offset};
 
-use super::escape;
+use super::{domain, escape};
 use crate::{
     domain::Domain,
     store::{
@@ -66,10 +66,6 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-}
-
-fn domain(text: &str) -> Result<Domain, String> {
-    Domain::parse(text).ok_or_else(|| "not a domain name".to_owned())
 }
 
 /// Reads the store and prints.

@@ -14,6 +14,8 @@ mod repair;
 mod text;
 mod values;
 
+pub use notes::is_repair;
+
 use std::{collections::BTreeMap, io::Read, net::IpAddr};
 
 use crate::{

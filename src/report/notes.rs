@@ -66,6 +66,29 @@ impl Oddity {
     }
 }
 
+/// The repairs; what was read in spite of anything else is merely odd.
+const REPAIRS: &[Oddity] = &[
+    Oddity::LeadingText,
+    Oddity::TrailingText,
+    Oddity::StrayText,
+    Oddity::ControlCharacters,
+    Oddity::UndeclaredBytes,
+    Oddity::UndecodableBytes,
+    Oddity::RawMarkup,
+    Oddity::UnknownEntity,
+    Oddity::UnclosedSchema,
+    Oddity::UnclosedLeaf,
+];
+
+/// Whether a note of a report says that the document was repaired.
+pub fn is_repair(note: &str) -> bool {
+    let is_of = |text: &str| {
+        let rest = note.strip_prefix(text);
+        rest.is_some_and(|times| times.is_empty() || times.starts_with(" ("))
+    };
+    REPAIRS.iter().any(|repair| is_of(repair.text()))
+}
+
 /// Oddities with how often each was met.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notes(BTreeMap<Oddity, u64>);

@@ -1,9 +1,19 @@
 //! What reports add up to, by domain. Each question is one read transaction, so that its numbers
 //! belong together while a daemon writes.
 
+mod export;
+mod reports;
+mod whole;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use rusqlite::{Connection, Row, params};
+
+pub use export::Exported;
+pub use reports::{Filter, Listed};
+pub use whole::{
+    StoredArrival, StoredDkim, StoredPolicy, StoredReason, StoredRecord, StoredReport, StoredSpf,
+};
 
 use super::{
     Reader, StoreError,

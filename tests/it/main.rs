@@ -13,6 +13,7 @@ mod log;
 mod metrics;
 mod otlp;
 mod postfix;
+mod reports;
 mod samples;
 mod tcp;
 mod telemetry;

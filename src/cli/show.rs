@@ -1,0 +1,254 @@
+//! `rua-milter show ID`: one stored report.
+//!
+//! `--raw` writes the mail that brought it, byte for byte, from the archive, its digest checked.
+//! `--json` prints one object: what `reports --json` has, the whole head, `policy_published`,
+//! `arrivals` (the first hundred, of `arrivals_in_all`) and `rows`, its records. It is written as it is
+//! read, so that a large report costs no memory.
+
+use std::{io::Write, path::Path};
+
+use anyhow::Context as _;
+
+use super::{
+    escape, reports,
+    rows::{Rows, minute},
+};
+use crate::{
+    archive::Archive,
+    store::{
+        Reader,
+        queries::{StoredArrival, StoredRecord, StoredReport},
+    },
+};
+
+/// Characters of one text of the head.
+const TEXT: usize = crate::limits::MAX_TEXT;
+
+/// Options of `show`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The report's number, as `reports` lists it
+    id: i64,
+    /// Print JSON
+    #[arg(long, conflicts_with = "raw")]
+    json: bool,
+    /// Write its mail as it arrived
+    #[arg(long)]
+    raw: bool,
+}
+
+/// Reads the store, or the archive at `archive`, and prints.
+pub fn run(
+    args: &Args,
+    reader: &Reader,
+    archive: &Path,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let report = reader
+        .report(args.id)?
+        .with_context(|| format!("there is no report {}", args.id))?;
+    if args.raw {
+        let digest = report
+            .archive
+            .with_context(|| format!("the mail of report {} was not archived", args.id))?;
+        let mail = Archive::at(archive).get(&digest, report.first_seen)?;
+        return Ok(out.write_all(&mail.raw)?);
+    }
+    if args.json {
+        return json(&report, reader, out);
+    }
+    head(&report, out)?;
+    arrivals(&report, out)?;
+    records(report.listed.id, reader, out)
+}
+
+fn json(report: &StoredReport, reader: &Reader, out: &mut dyn Write) -> anyhow::Result<()> {
+    let head = serde_json::to_string(report)?;
+    let open = head.strip_suffix('}').unwrap_or(&head);
+    write!(out, "{},\"rows\":[", escape::json(open))?;
+    let mut between = "\n";
+    reader.records(report.listed.id, |record| {
+        let json = serde_json::to_string(&record)?;
+        write!(out, "{between}{}", escape::json(&json))?;
+        between = ",\n";
+        anyhow::Ok(())
+    })?;
+    Ok(writeln!(out, "]}}")?)
+}
+
+fn head(report: &StoredReport, out: &mut dyn Write) -> std::io::Result<()> {
+    let (listed, policy) = (&report.listed, &report.policy_published);
+    let stated = |text: &Option<String>| text.clone().unwrap_or_default();
+    let range = format!("{} to {} UTC", minute(listed.begin), minute(listed.end));
+    let counted = match &*listed.domain {
+        domain if domain == listed.policy_domain => String::new(),
+        domain => domain.to_owned(),
+    };
+    let pct = policy.pct.map_or_else(String::new, |pct| pct.to_string());
+    let skipped = match listed.skipped_records {
+        0 => String::new(),
+        skipped => skipped.to_string(),
+    };
+    let lines = [
+        ("report", format!("{} ({})", listed.id, listed.kind)),
+        ("reporter", listed.org_name.clone()),
+        ("email", report.email.clone()),
+        ("contact", report.extra_contact_info.clone()),
+        ("report id", listed.report_id.clone()),
+        ("generator", report.generator.clone()),
+        ("version", report.version.clone()),
+        ("range", range),
+        ("domain", listed.policy_domain.clone()),
+        ("counted under", counted),
+        ("published p", stated(&policy.p)),
+        ("published sp", stated(&policy.sp)),
+        ("published np", stated(&policy.np)),
+        ("published adkim", stated(&policy.adkim)),
+        ("published aspf", stated(&policy.aspf)),
+        ("published pct", pct),
+        ("published fo", policy.fo.clone()),
+        ("testing", stated(&policy.testing)),
+        ("discovery method", stated(&policy.discovery_method)),
+        ("records", listed.records.to_string()),
+        ("left out", skipped),
+        ("messages", listed.messages.to_string()),
+        ("flags", reports::words(&listed.flags)),
+        ("parser", report.parser_version.to_string()),
+        ("document", report.digest.clone()),
+    ];
+    let mut line = |name: &str, text: &str| match text {
+        // What is not stated takes no line.
+        "" => Ok(()),
+        text => writeln!(out, "{name:>16}: {}", escape::text(text, TEXT)),
+    };
+    lines.iter().try_for_each(|(name, text)| line(name, text))?;
+    notes(report).try_for_each(|(name, text)| line(name, text))
+}
+
+/// Notes and the reporter's errors, each with its name.
+fn notes(report: &StoredReport) -> impl Iterator<Item = (&'static str, &str)> {
+    let notes = report.listed.notes.iter().map(|note| ("note", &**note));
+    notes.chain(report.errors.iter().map(|error| ("error", &**error)))
+}
+
+fn arrivals(report: &StoredReport, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out)?;
+    let header = &[
+        "arrived",
+        "outcome",
+        "door",
+        "node",
+        "spool id",
+        "part",
+        "client",
+        "sender",
+        "recipient",
+    ];
+    let mut rows = Rows::new(out, header);
+    for arrival in &report.arrivals {
+        rows.add(arrival_row(arrival))?;
+    }
+    rows.flush()?;
+    let hidden = report.arrivals_in_all - report.arrivals.len() as u64;
+    if hidden > 0 {
+        writeln!(out, "{hidden} more")?;
+    }
+    Ok(())
+}
+
+fn arrival_row(arrival: &StoredArrival) -> [String; 9] {
+    [
+        minute(arrival.arrived),
+        arrival.outcome.to_string(),
+        arrival.door.to_string(),
+        arrival.node.clone(),
+        arrival.spool_id.to_string(),
+        arrival.part.clone(),
+        arrival.client.map_or_else(String::new, |ip| ip.to_string()),
+        arrival.sender.clone(),
+        arrival.recipient.clone(),
+    ]
+}
+
+fn records(id: i64, reader: &Reader, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out)?;
+    let header = &[
+        "source",
+        "count",
+        "disposition",
+        "dkim",
+        "spf",
+        "dmarc",
+        "header from",
+        "envelope from",
+        "envelope to",
+        "reasons",
+        "signatures",
+        "spf checks",
+    ];
+    let mut rows = Rows::new(out, header);
+    reader.records(id, |record| anyhow::Ok(rows.add(record_row(&record))?))?;
+    Ok(rows.flush()?)
+}
+
+fn record_row(record: &StoredRecord) -> [String; 12] {
+    let stated = |text: &Option<String>| text.clone().unwrap_or_default();
+    let envelope_from = record.envelope_from.as_deref().map(|sender| match sender {
+        "" => "<>",
+        sender => sender,
+    });
+    let dmarc = record.dmarc.map_or("", crate::terms::Aligned::as_str);
+    [
+        record.source_ip.to_string(),
+        record.count.to_string(),
+        stated(&record.disposition),
+        stated(&record.dkim),
+        stated(&record.spf),
+        dmarc.to_owned(),
+        record.header_from.clone(),
+        envelope_from.unwrap_or_default().to_owned(),
+        stated(&record.envelope_to),
+        reasons(record),
+        signatures(record),
+        spf_checks(record),
+    ]
+}
+
+/// The reasons in one cell, such as `local_policy (arc=pass)`.
+pub fn reasons(record: &StoredRecord) -> String {
+    joined(record.reasons.iter().map(|reason| {
+        let kind = reason.kind.as_deref().unwrap_or_default();
+        described(kind.to_owned(), &reason.comment)
+    }))
+}
+
+/// The signatures in one cell, such as `example.com/s1=pass`.
+pub fn signatures(record: &StoredRecord) -> String {
+    joined(record.dkim_auth.iter().map(|dkim| {
+        let result = dkim.result.as_deref().unwrap_or_default();
+        let cell = format!("{}/{}={result}", dkim.domain, dkim.selector);
+        described(cell, &dkim.human_result)
+    }))
+}
+
+/// The SPF checks in one cell, such as `mfrom example.com=pass`.
+pub fn spf_checks(record: &StoredRecord) -> String {
+    joined(record.spf_auth.iter().map(|spf| {
+        let scope = spf.scope.iter().map(|scope| format!("{scope} "));
+        let result = spf.result.as_deref().unwrap_or_default();
+        let cell = format!("{}{}={result}", scope.collect::<String>(), spf.domain);
+        described(cell, &spf.human_result)
+    }))
+}
+
+fn described(cell: String, words: &str) -> String {
+    match (&*cell, words) {
+        (_, "") => cell,
+        ("", words) => format!("({words})"),
+        (cell, words) => format!("{cell} ({words})"),
+    }
+}
+
+fn joined(cells: impl Iterator<Item = String>) -> String {
+    cells.collect::<Vec<_>>().join(", ")
+}
