@@ -107,7 +107,9 @@ fn read_document(
     };
     let whole = match report::read(|| document.open(), &hints(document), *rows_left) {
         Err(unread) => return reject(part, unread.broken.rejection, Some(unread.broken.offset)),
-        Ok(whole) => whole,
+        Ok(report::Whole::Aggregate(whole)) => *whole,
+        // Read, and not stored yet.
+        Ok(report::Whole::Tls(_)) => return reject(part, Rejection::UnsupportedKind, None),
     };
     let Some(entry) = config.domains.covering(&whole.report.policy.domain) else {
         return reject(part, Rejection::ForeignDomain, None);

@@ -3,7 +3,7 @@
 
 use std::{fs, path::PathBuf};
 
-use rua_milter::report::{self, Record, Stated, aggregate::Hints};
+use rua_milter::report::{self, Record, Stated, Whole, aggregate::Hints};
 use serde_json::{Value, json};
 
 fn stated<T: ToString + Copy>(value: &Stated<T>) -> Value {
@@ -64,7 +64,8 @@ fn outcome(bytes: &[u8], file_name: &str) -> Value {
         file_name: Some(file_name),
     };
     let whole = match report::read(|| bytes, &hints, 1_000) {
-        Ok(whole) => whole,
+        Ok(Whole::Aggregate(whole)) => whole,
+        Ok(Whole::Tls(_)) => return json!("a TLS report"),
         Err(unread) => {
             return json!({
                 "error": unread.broken.rejection,

@@ -11,3 +11,4 @@ mod otlp;
 mod postfix;
 mod samples;
 mod telemetry;
+mod tls;
