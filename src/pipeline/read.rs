@@ -6,10 +6,12 @@ use crate::{
     config::Config,
     domain::Domain,
     report::{
-        self, Broken, Record, Report,
-        aggregate::{self, Hints, Reading},
+        self, Broken, Digest, Record,
+        aggregate::{self, Hints},
+        tls,
     },
     spool::Entry,
+    store::Ours,
     terms::{Kind, Rejection},
     unpack::{self, Bounds, Document},
 };
@@ -38,13 +40,25 @@ pub struct Whole {
     /// Which of the documents.
     document: usize,
     pub part: String,
-    pub report: Report,
     /// The configured domain it belongs to.
     pub covering: Domain,
-    /// Its records, if they are few; else the document is read again.
-    records: Option<Vec<Record>>,
-    /// How it was read, and is to be read again.
-    reading: Reading,
+    /// What it says; of what is not kept of it the document is read again.
+    pub body: Body,
+}
+
+/// A report of either kind.
+pub enum Body {
+    Aggregate(Box<aggregate::Whole>),
+    Tls(Box<TlsBody>),
+}
+
+/// A TLS report, which may be about several domains.
+pub struct TlsBody {
+    pub read: tls::Whole,
+    /// The first of its domains that belongs to a configured one.
+    pub policy_domain: Domain,
+    /// All of them.
+    pub ours: Ours,
 }
 
 /// Reads an entry. Keeps records in memory while `rows_left`, which the batch shares, lasts.
@@ -107,28 +121,49 @@ fn read_document(
     };
     let whole = match report::read(|| document.open(), &hints(document), *rows_left) {
         Err(unread) => return reject(part, unread.broken.rejection, Some(unread.broken.offset)),
-        Ok(report::Whole::Aggregate(whole)) => *whole,
-        // Read, and not stored yet.
-        Ok(report::Whole::Tls(_)) => return reject(part, Rejection::UnsupportedKind, None),
+        Ok(whole) => whole,
     };
-    let Some(entry) = config.domains.covering(&whole.report.policy.domain) else {
+    let body = match whole {
+        report::Whole::Aggregate(read) => {
+            let covering = config.domains.covering(&read.report.policy.domain);
+            covering.map(|entry| (entry.name.clone(), Body::Aggregate(read)))
+        }
+        report::Whole::Tls(read) => tls_body(*read, config),
+    };
+    let Some((covering, body)) = body else {
         return reject(part, Rejection::ForeignDomain, None);
     };
-    let aggregate::Whole {
-        report,
-        records,
-        reading,
-    } = whole;
-    *rows_left -= records.as_ref().map_or(0, Vec::len);
-    let covering = entry.name.clone();
+    *rows_left -= body.rows();
     Found::Whole(Box::new(Whole {
         document: index,
         part,
-        report,
         covering,
-        records,
-        reading,
+        body,
     }))
+}
+
+/// A TLS report that is about a domain of ours, with the configured one.
+fn tls_body(read: tls::Whole, config: &Config) -> Option<(Domain, Body)> {
+    let ours: Ours = read
+        .report
+        .domains
+        .iter()
+        .filter_map(|domain| {
+            Some((
+                domain.clone(),
+                config.domains.covering(domain)?.name.clone(),
+            ))
+        })
+        .collect();
+    let first = |domain: &&Domain| ours.contains_key(*domain);
+    let policy_domain = read.report.domains.iter().find(first)?.clone();
+    let covering = ours.get(&policy_domain)?.clone();
+    let body = TlsBody {
+        read,
+        policy_domain,
+        ours,
+    };
+    Some((covering, Body::Tls(Box::new(body))))
 }
 
 /// What surrounds a document.
@@ -140,17 +175,35 @@ fn hints(document: &Document) -> Hints<'_> {
 
 impl Parts<'_> {
     /// Gives the records of `whole` to `sink`, from memory or by reading the document again.
-    pub fn records(&self, whole: &Whole, sink: &mut dyn FnMut(&Record)) -> Result<(), Broken> {
-        if let Some(records) = &whole.records {
+    pub fn records(
+        &self,
+        whole: &Whole,
+        read: &aggregate::Whole,
+        sink: &mut dyn FnMut(&Record),
+    ) -> Result<(), Broken> {
+        if let Some(records) = &read.records {
             records.iter().for_each(sink);
             return Ok(());
         }
         let document = &self.documents[whole.document];
-        let pass = |record: Record| sink(&record);
-        aggregate::read(document.open(), whole.reading, &hints(document), &mut {
-            pass
-        })
-        .map(drop)
+        let mut pass = |record: Record| sink(&record);
+        aggregate::read(document.open(), read.reading, &hints(document), &mut pass).map(drop)
+    }
+
+    /// The same of a TLS report's policies.
+    pub fn policies(
+        &self,
+        whole: &Whole,
+        read: &tls::Whole,
+        sink: &mut dyn FnMut(&tls::Policy),
+    ) -> Result<(), Broken> {
+        if let Some(policies) = &read.policies {
+            policies.iter().for_each(sink);
+            return Ok(());
+        }
+        let document = &self.documents[whole.document];
+        let mut pass = |policy: tls::Policy| sink(&policy);
+        tls::read(document.open(), &hints(document), &mut pass).map(drop)
     }
 
     /// The whole reports.
@@ -165,6 +218,27 @@ impl Parts<'_> {
 impl Whole {
     /// What it is a report of.
     pub fn kind(&self) -> Kind {
-        self.report.key().kind
+        match &self.body {
+            Body::Aggregate(_) => Kind::Aggregate,
+            Body::Tls(_) => Kind::Tls,
+        }
+    }
+
+    /// The document's digest.
+    pub fn digest(&self) -> Digest {
+        match &self.body {
+            Body::Aggregate(read) => read.report.digest,
+            Body::Tls(body) => body.read.report.digest,
+        }
+    }
+}
+
+impl Body {
+    /// Rows that it keeps in memory.
+    fn rows(&self) -> usize {
+        match self {
+            Self::Aggregate(read) => read.records.as_ref().map_or(0, Vec::len),
+            Self::Tls(body) => body.read.rows(),
+        }
     }
 }
