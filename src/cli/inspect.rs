@@ -18,7 +18,7 @@ use crate::{
     limits::{INSPECT_FILE, INSPECT_ROWS},
     report::{self, Whole, aggregate::Hints},
     terms::{Kind, Rejection},
-    unpack::{self, Bounds, Document},
+    unpack::{self, Bounds, Document, Shape},
 };
 
 /// Characters of one cell.
@@ -136,6 +136,7 @@ fn lines(mail: &Mail<'_>) -> Vec<Line> {
 fn read(document: &Document) -> What {
     let hints = Hints {
         file_name: document.file_name.as_deref(),
+        is_json: document.shape == Shape::Json,
     };
     match report::read(|| document.open(), &hints, 0) {
         Ok(whole) => What::Report(Box::new(Facts::of(whole))),

@@ -13,7 +13,7 @@ use crate::{
     spool::Entry,
     store::Ours,
     terms::{Kind, Rejection},
-    unpack::{self, Bounds, Document},
+    unpack::{self, Bounds, Document, Shape},
 };
 
 /// What was found in one entry.
@@ -133,7 +133,7 @@ fn read_document(
     let Some((covering, body)) = body else {
         return reject(part, Rejection::ForeignDomain, None);
     };
-    *rows_left -= body.rows();
+    *rows_left = rows_left.saturating_sub(body.size());
     Found::Whole(Box::new(Whole {
         document: index,
         part,
@@ -170,6 +170,7 @@ fn tls_body(read: tls::Whole, config: &Config) -> Option<(Domain, Body)> {
 fn hints(document: &Document) -> Hints<'_> {
     Hints {
         file_name: document.file_name.as_deref(),
+        is_json: document.shape == Shape::Json,
     }
 }
 
@@ -234,11 +235,11 @@ impl Whole {
 }
 
 impl Body {
-    /// Rows that it keeps in memory.
-    fn rows(&self) -> usize {
+    /// What it takes of the room for what is kept.
+    fn size(&self) -> usize {
         match self {
             Self::Aggregate(read) => read.records.as_ref().map_or(0, Vec::len),
-            Self::Tls(body) => body.read.rows(),
+            Self::Tls(body) => body.read.size,
         }
     }
 }

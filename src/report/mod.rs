@@ -334,8 +334,9 @@ pub enum Whole {
     Tls(Box<tls::Whole>),
 }
 
-/// Reads a document of any kind; `open` gives it from its start, each time anew. The records, or
-/// policies, are kept if they are `keep` rows at most.
+/// Reads a document of any kind; `open` gives it from its start, each time anew. Of an aggregate
+/// report the records are kept if they are `keep` at most; of a TLS report the policies, if they
+/// take `keep` bytes at most.
 ///
 /// A kind that this version does not read is [`Rejection::UnsupportedKind`].
 pub fn read<R: Read>(
@@ -343,24 +344,32 @@ pub fn read<R: Read>(
     hints: &aggregate::Hints<'_>,
     keep: usize,
 ) -> Result<Whole, Unread> {
-    // Most are aggregate reports; of anything else this sees little.
+    let kind = || recognise(open()).map(|head| head.kind);
+    let read_tls = || match tls::read_whole(&open, hints, keep) {
+        Ok(whole) => Ok(Whole::Tls(Box::new(whole))),
+        Err(broken) => Err(Unread {
+            kind: Some(Kind::Tls),
+            broken,
+        }),
+    };
+    if hints.is_json && kind() == Some(Kind::Tls) {
+        return read_tls();
+    }
     let broken = match aggregate::read_whole(&open, hints, keep) {
         Ok(whole) => return Ok(Whole::Aggregate(Box::new(whole))),
         Err(broken) => broken,
     };
-    let kind = recognise(open()).map(|head| head.kind);
-    let broken = match kind {
-        Some(Kind::Tls) => match tls::read_whole(&open, hints, keep) {
-            Ok(whole) => return Ok(Whole::Tls(Box::new(whole))),
-            Err(broken) => broken,
-        },
-        Some(Kind::Failure) => Broken {
-            rejection: Rejection::UnsupportedKind,
-            offset: 0,
-        },
-        Some(Kind::Aggregate) | None => broken,
-    };
-    Err(Unread { kind, broken })
+    match kind() {
+        Some(Kind::Tls) => read_tls(),
+        Some(Kind::Failure) => Err(Unread {
+            kind: Some(Kind::Failure),
+            broken: Broken {
+                rejection: Rejection::UnsupportedKind,
+                offset: 0,
+            },
+        }),
+        kind => Err(Unread { kind, broken }),
+    }
 }
 
 /// Tells what a document is from its first [`EXAMINE_INFLATED`] bytes, whatever its kind.

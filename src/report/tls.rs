@@ -108,9 +108,17 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// What it takes in memory, in texts and details.
-    fn rows(&self) -> usize {
-        1 + self.policy_string.len() + self.mx_host.len() + self.failures.len()
+    /// Bytes that it takes in memory, as far as a reporter can move them.
+    fn size(&self) -> usize {
+        let texts = |lines: &Vec<String>| -> usize {
+            lines
+                .iter()
+                .map(|line| size_of_val(line) + line.len())
+                .sum()
+        };
+        let other = self.policy_type.other().map_or(0, str::len);
+        let failures: usize = self.failures.iter().map(Failure::size).sum();
+        size_of::<Self>() + other + texts(&self.policy_string) + texts(&self.mx_host) + failures
     }
 }
 
@@ -135,41 +143,50 @@ pub struct Failure {
     pub reason_code: String,
 }
 
-/// A whole report, and what a second pass over it needs to know.
+impl Failure {
+    fn size(&self) -> usize {
+        size_of::<Self>()
+            + self.result_type.other().map_or(0, str::len)
+            + self.receiving_mx_hostname.len()
+            + self.receiving_mx_helo.len()
+            + self.additional_information.len()
+            + self.reason_code.len()
+    }
+}
+
+/// A whole report, and its policies if they are small.
 #[derive(Clone, Debug)]
 pub struct Whole {
     /// The report.
     pub report: TlsReport,
-    /// Its policies, unless they hold more rows than were asked for; then it is to be read again.
+    /// Its policies, unless they take more than there is room for; then it is to be read again.
     pub policies: Option<Vec<Policy>>,
+    /// Bytes that those which are kept take.
+    pub size: usize,
 }
 
-impl Whole {
-    /// Rows that are kept.
-    pub fn rows(&self) -> usize {
-        let policies = self.policies.iter().flatten();
-        policies.map(Policy::rows).sum()
-    }
-}
-
-/// Reads a whole document, and keeps its policies if they, their texts and their failure details
-/// are `keep` rows at most. `open` gives the document from its start, each time anew.
+/// Reads a whole document, and keeps its policies if they take `keep` bytes at most. `open` gives
+/// the document from its start, each time anew.
 pub fn read_whole<R: Read>(
     open: impl Fn() -> R,
     hints: &Hints<'_>,
     keep: usize,
 ) -> Result<Whole, Broken> {
-    let mut kept = Vec::new();
-    let mut rows = 0_usize;
+    let mut kept = Some(Vec::new());
+    let mut size = 0_usize;
     let report = read(open(), hints, &mut |policy| {
-        rows = rows.saturating_add(policy.rows());
-        if rows <= keep {
+        size = size.saturating_add(policy.size());
+        if size > keep {
+            kept = None;
+        }
+        if let Some(kept) = &mut kept {
             kept.push(policy);
         }
     })?;
     Ok(Whole {
         report,
-        policies: (rows <= keep).then_some(kept),
+        size: if kept.is_some() { size } else { 0 },
+        policies: kept,
     })
 }
 

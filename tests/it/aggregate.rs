@@ -62,6 +62,7 @@ fn record(record: &Record) -> Value {
 fn outcome(bytes: &[u8], file_name: &str) -> Value {
     let hints = Hints {
         file_name: Some(file_name),
+        is_json: false,
     };
     let whole = match report::read(|| bytes, &hints, 1_000) {
         Ok(Whole::Aggregate(whole)) => whole,

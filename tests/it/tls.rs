@@ -46,8 +46,9 @@ fn policy(policy: &Policy) -> Value {
 fn outcome(bytes: &[u8], file_name: &str) -> Value {
     let hints = Hints {
         file_name: Some(file_name),
+        is_json: true,
     };
-    let whole = match report::read(|| bytes, &hints, 1_000) {
+    let whole = match report::read(|| bytes, &hints, usize::MAX) {
         Ok(Whole::Tls(whole)) => whole,
         Ok(Whole::Aggregate(_)) => return json!("an aggregate report"),
         Err(unread) => {

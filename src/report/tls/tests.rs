@@ -1,5 +1,7 @@
 //! What a TLS report may look like, and what it must not do.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::{
     limits::{MAX_JSON_DEPTH, MAX_TLS_FAILURES, MAX_TOKEN},
@@ -22,7 +24,7 @@ fn policy(domain: &str, successful: &str, failures: &str) -> String {
 }
 
 fn whole(text: &str) -> Result<Whole, Rejection> {
-    read_whole(|| text.as_bytes(), &Hints::default(), 1_000).map_err(|broken| broken.rejection)
+    read_whole(|| text.as_bytes(), &Hints::default(), 10_000).map_err(|broken| broken.rejection)
 }
 
 fn report(policies: &str) -> TlsReport {
@@ -184,4 +186,18 @@ fn what_follows_the_root_is_no_report() {
         whole(&format!("{text}{text}")).unwrap_err(),
         Rejection::IllFormed
     );
+}
+
+proptest! {
+    #[test]
+    fn no_damage_makes_it_panic(at in 0_usize..2_000, junk in any::<[u8; 3]>(), cut in 0_usize..4) {
+        let failure = r#"[{"result-type":"x","sending-mta-ip":"192.0.2.1"}]"#;
+        let text = document(&format!("[{}]", policy("d.example", "2", failure)));
+        let mut bytes = text.into_bytes();
+        let at = at % bytes.len();
+        let end = (at + cut).min(bytes.len());
+        bytes.splice(at..end, junk);
+        let _ = read_whole(|| &bytes[..], &Hints::default(), 10_000);
+        let _ = head(&bytes);
+    }
 }
