@@ -121,6 +121,15 @@ pub const MAX_NOTES: usize = 100;
 /// batch.
 pub const BATCH_MEMORY: usize = 32 * MIB;
 
+/// Depth of a TLS report's JSON, which needs 5 (RFC 8460 section 4.4).
+pub const MAX_JSON_DEPTH: usize = 16;
+/// Failure details kept of one policy of a TLS report; more are counted, not kept.
+pub const MAX_TLS_FAILURES: usize = 1_000;
+/// `policy-string` and `mx-host` texts kept of one policy; MTA-STS policies have a line a host.
+pub const MAX_TLS_LINES: usize = 100;
+/// Domains that one TLS report may be about. RFC 8460 section 3 means one.
+pub const MAX_TLS_DOMAINS: usize = 100;
+
 /// Messages that one report may count: what sums of a thousand such reports, JSON and floating
 /// point numbers all hold exactly. A report of one day with more cannot be true.
 pub const MAX_MESSAGES: u64 = 1 << 53;

@@ -308,6 +308,50 @@ words! {
         Mfrom = "mfrom",
     }
 
+    /// `policy-type` of a TLS report (RFC 8460 section 4.4).
+    TlsPolicy {
+        /// DANE TLSA records (RFC 7672).
+        Tlsa = "tlsa",
+        /// MTA-STS (RFC 8461).
+        Sts = "sts",
+        /// Neither.
+        NoPolicyFound = "no-policy-found",
+    }
+
+    /// `result-type` of a TLS report's failures (RFC 8460 section 4.3).
+    TlsFailure {
+        /// The host offers no STARTTLS.
+        StarttlsNotSupported = "starttls-not-supported",
+        /// The certificate is for another name.
+        CertificateHostMismatch = "certificate-host-mismatch",
+        /// The certificate has expired.
+        CertificateExpired = "certificate-expired",
+        /// The certificate is not trusted.
+        CertificateNotTrusted = "certificate-not-trusted",
+        /// Another failure of the handshake.
+        ValidationFailure = "validation-failure",
+        /// The TLSA record fits nothing.
+        TlsaInvalid = "tlsa-invalid",
+        /// The answer does not validate.
+        DnssecInvalid = "dnssec-invalid",
+        /// The sender wants DANE, and there is none.
+        DaneRequired = "dane-required",
+        /// The MTA-STS policy could not be fetched.
+        StsPolicyFetchError = "sts-policy-fetch-error",
+        /// The MTA-STS policy is invalid.
+        StsPolicyInvalid = "sts-policy-invalid",
+        /// The host of the MTA-STS policy has no valid certificate.
+        StsWebpkiInvalid = "sts-webpki-invalid",
+    }
+
+    /// How a TLS session went.
+    SessionResult {
+        /// As the policy asks.
+        Successful = "successful",
+        /// Otherwise.
+        Failed = "failed",
+    }
+
     /// What the watch over DNS, or a report, found to be amiss.
     FindingKind {
         /// No DMARC record at the domain.

@@ -15,9 +15,9 @@ use crate::{
     domain::Domain,
     intake::import::{self, Mail, Unreadable},
     limits::{INSPECT_FILE, INSPECT_ROWS},
-    report::{self, aggregate::Hints},
+    report::{self, Whole, aggregate::Hints},
     terms::{Kind, Rejection},
-    unpack::{self, Bounds, Document},
+    unpack::{self, Bounds, Document, Shape},
 };
 
 /// Characters of one cell.
@@ -28,7 +28,7 @@ const CELL: usize = 200;
 /// Exits with 1 if anything could not be read.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Mails, mbox files, Maildirs, bare .xml, .gz or .zip files, folders of these; - is stdin
+    /// Mails, mbox files, Maildirs, bare .xml, .json, .gz or .zip files, folders of these; - is stdin
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Print one JSON object a line, for each document found
@@ -135,25 +135,51 @@ fn lines(mail: &Mail<'_>) -> Vec<Line> {
 fn read(document: &Document) -> What {
     let hints = Hints {
         file_name: document.file_name.as_deref(),
+        is_json: document.shape == Shape::Json,
     };
     match report::read(|| document.open(), &hints, 0) {
-        Ok(whole) => {
-            let report = whole.report;
-            What::Report(Box::new(Facts {
-                kind: Kind::Aggregate,
-                org_name: report.metadata.org_name,
-                report_id: report.metadata.report_id,
-                domain: report.policy.domain,
-                begin: report.metadata.begin,
-                end: report.metadata.end,
-                records: report.records,
-                messages: report.messages,
-                skipped_records: report.skipped_records,
-                notes: report.notes,
-                digest: report.digest.to_string(),
-            }))
-        }
+        Ok(whole) => What::Report(Box::new(Facts::of(whole))),
         Err(unread) => error(unread.kind, unread.broken.rejection),
+    }
+}
+
+impl Facts {
+    /// The records of a TLS report are its policies, the messages its sessions.
+    fn of(whole: Whole) -> Self {
+        match whole {
+            Whole::Aggregate(whole) => {
+                let report = whole.report;
+                Self {
+                    kind: Kind::Aggregate,
+                    org_name: report.metadata.org_name,
+                    report_id: report.metadata.report_id,
+                    domain: report.policy.domain,
+                    begin: report.metadata.begin,
+                    end: report.metadata.end,
+                    records: report.records,
+                    messages: report.messages,
+                    skipped_records: report.skipped_records,
+                    notes: report.notes,
+                    digest: report.digest.to_string(),
+                }
+            }
+            Whole::Tls(whole) => {
+                let report = whole.report;
+                Self {
+                    kind: Kind::Tls,
+                    domain: report.domain().clone(),
+                    org_name: report.org_name,
+                    report_id: report.report_id,
+                    begin: report.begin,
+                    end: report.end,
+                    records: report.policies,
+                    messages: report.sessions,
+                    skipped_records: report.skipped_policies,
+                    notes: report.notes,
+                    digest: report.digest.to_string(),
+                }
+            }
+        }
     }
 }
 

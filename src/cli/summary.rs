@@ -24,6 +24,12 @@
 //!     "reporters": [{"org_name": "Reporter", "reports": 2, "messages": 30}],
 //!     "reporters_in_all": 1,
 //!     "days": [{"day": "2026-01-01", "messages": 30, "pass": 14, "fail": 15, "unknown": 1}]
+//!   }],
+//!   "tls": [{
+//!     "domain": "example.com", "reports": 1, "revisions": 0,
+//!     "policies": {"sts": {"successful": 20, "failed": 2, "failures": {"certificate-expired": 2}}},
+//!     "reporters": [{"org_name": "Reporter", "reports": 1, "sessions": 22}],
+//!     "reporters_in_all": 1
 //!   }]
 //! }
 //! ```
@@ -32,6 +38,10 @@
 //! `unknown` are messages of which the reporter states neither aligned result; `pass_rate` is
 //! `pass / (pass + fail)`, null without any. `first_day` and `last_day` are null without
 //! messages. `sources` and `reporters` are the ten with most messages.
+//!
+//! `tls` is there if TLS reports are; its days are the newest `--days` that have sessions. A session
+//! counts under each policy that covers it, and a failed one under each of its reasons: neither
+//! policies nor `failures` are to be summed.
 
 mod json;
 mod text;
@@ -71,11 +81,12 @@ pub struct Args {
 /// Reads the store and prints.
 pub fn run(args: &Args, reader: &Reader, out: &mut dyn Write) -> anyhow::Result<()> {
     let domains = reader.summary(args.domain.as_ref(), args.days, TOP)?;
+    let tls = reader.tls_summary(args.domain.as_ref(), args.days, TOP)?;
     let printed = if args.json {
-        let json = serde_json::to_string_pretty(&json::Shown::of(&domains))?;
+        let json = serde_json::to_string_pretty(&json::Shown::of(&domains, &tls))?;
         writeln!(out, "{}", escape::json(&json))
     } else {
-        text::print(args, &domains, out)
+        text::print(args, &domains, &tls, out)
     };
     printed.context("cannot print")
 }

@@ -14,6 +14,9 @@ pub struct DomainEntry {
     pub name: Domain,
     /// Its addresses for aggregate reports; empty: the template's.
     pub rua: Vec<Recipient>,
+    /// Its addresses for TLS reports, beside those. Content decides what a report is: each of our
+    /// addresses takes every kind.
+    pub tls: Vec<Recipient>,
     /// The DMARC record that the operator wants to be published.
     pub wanted: Option<String>,
 }
@@ -108,7 +111,7 @@ impl DomainList {
     ) -> Self {
         let addresses = entries
             .iter()
-            .flat_map(|entry| entry.rua.iter().cloned())
+            .flat_map(|entry| entry.rua.iter().chain(&entry.tls).cloned())
             .collect();
         let domains = entries
             .into_iter()
@@ -194,6 +197,9 @@ mod tests {
                 .iter()
                 .map(|a| Recipient::parse(a.as_bytes()).expect("an address"))
                 .collect(),
+            tls: Recipient::parse(format!("<tls@{name}>").as_bytes())
+                .into_iter()
+                .collect(),
             wanted: None,
         };
         DomainList::new(
@@ -213,6 +219,7 @@ mod tests {
         for argument in [
             "<dmarc@example.com>",
             "<DMARC+tag@example.com>",
+            "<tls@example.com>",
             "<r-example.com@rua.example.net>",
             "<r-a-b.example@rua.example.net>",
         ] {

@@ -221,18 +221,19 @@ impl Source<'_> {
         let mut entries: HashMap<Domain, DomainEntry> = HashMap::new();
         for raw in &raw.domain {
             let name = self.value(&raw.name, "a domain name", |name| Domain::parse(name))?;
-            let rua = raw
-                .rua
-                .iter()
-                .map(|a| self.value(a, "an address such as rua@example.net", |a| address(a)))
-                .collect::<Result<_, _>>()?;
+            let addresses = |list: &[Spanned<String>]| {
+                list.iter()
+                    .map(|a| self.value(a, "an address such as rua@example.net", |a| address(a)))
+                    .collect::<Result<_, _>>()
+            };
             let wanted = raw
                 .wanted
                 .as_ref()
                 .map(|w| self.value(w, WANTED, |w| wanted(w)));
             let entry = DomainEntry {
                 name: name.clone(),
-                rua,
+                rua: addresses(&raw.rua)?,
+                tls: addresses(&raw.tls)?,
                 wanted: wanted.transpose()?,
             };
             if entries.insert(name, entry).is_some() {
@@ -536,6 +537,18 @@ mod tests {
         );
         let twice = error("[[domain]]\nname = \"a.example\"\n[[domain]]\nname = \"A.example.\"\n");
         assert_eq!(twice, "rua-milter.toml:4: name: expected each domain once");
+    }
+
+    #[test]
+    fn addresses_for_tls_reports_are_ours_too() {
+        let config = parse("[[domain]]\nname = \"a.example\"\ntls = [\"tls@a.example\"]\n");
+        let domains = config.expect("a configuration").domains;
+        assert_eq!(domains.standing(b"<tls@a.example>"), Standing::Ours);
+        let wrong = error("[[domain]]\nname = \"a.example\"\ntls = [\"a\"]\n");
+        assert!(
+            wrong.starts_with("rua-milter.toml:3: tls: expected an address"),
+            "{wrong}"
+        );
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub fn read(path: &Path, entries: &mut HashMap<Domain, DomainEntry>) -> Result<(
         let entry = DomainEntry {
             name: name.clone(),
             rua,
+            tls: Vec::new(),
             wanted,
         };
         if entries.insert(name, entry).is_some() {

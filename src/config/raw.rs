@@ -53,6 +53,8 @@ pub struct RawDomain {
     pub name: Spanned<String>,
     #[serde(default)]
     pub rua: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub tls: Vec<Spanned<String>>,
     pub wanted: Option<Spanned<String>>,
 }
 

@@ -18,13 +18,13 @@ use crate::{
     archive::{self, Archive},
     config::Config,
     domain::Domain,
-    report::{Digest, Totals},
+    report::{Digest, Totals, tls::Sessions},
     spool::{Entry, Settled},
-    store::{Arrival, Batch, Store, StoreError},
+    store::{Arrival, Batch, Recorded, Store, StoreError},
     telemetry::{instruments::Instruments, labels::DomainLabels},
-    terms::{Kind, Outcome, Rejection, Stage},
+    terms::{Kind, Outcome, Rejection, Stage, TlsPolicy},
 };
-use read::{Found, Parts, Whole};
+use read::{Body, Found, Parts, Whole};
 
 /// Where a batch goes.
 pub struct Rooms {
@@ -115,7 +115,7 @@ fn archive_new(
     for parts in parts {
         let mut is_new = false;
         for whole in parts.wholes() {
-            let document = (whole.kind(), whole.report.digest);
+            let document = (whole.kind(), whole.digest());
             is_new |= seen.insert(document) && !store.knows(document.0, &document.1)?;
         }
         let digest = is_new.then(|| archive::digest(&parts.entry.raw));
@@ -199,9 +199,7 @@ fn store_entry(
                     part: whole.part.clone(),
                     ..arrival.clone()
                 };
-                let recorded = batch.add(&arrival, &whole.covering, &whole.report, |sink| {
-                    parts.records(whole, sink)
-                })?;
+                let recorded = add(batch, parts, whole, &arrival)?;
                 if !recorded.redone {
                     counts.push(Count::report(whole, recorded.outcome));
                 }
@@ -225,45 +223,94 @@ fn store_entry(
     Ok(parked)
 }
 
+fn add(
+    batch: &mut Batch<'_>,
+    parts: &Parts<'_>,
+    whole: &Whole,
+    arrival: &Arrival,
+) -> Result<Recorded, StoreError> {
+    match &whole.body {
+        Body::Aggregate(read) => batch.add(arrival, &whole.covering, &read.report, |sink| {
+            parts.records(whole, read, sink)
+        }),
+        Body::Tls(tls) => {
+            let (domain, report) = (&tls.policy_domain, &tls.read.report);
+            batch.add_tls(arrival, domain, &tls.ours, report, |sink| {
+                parts.policies(whole, &tls.read, sink)
+            })
+        }
+    }
+}
+
 /// What is counted once the commit has returned.
 enum Count {
     Report {
         kind: Kind,
         outcome: Outcome,
         domain: Domain,
-        totals: Totals,
+        sums: Sums,
     },
     Parked(Rejection),
 }
 
+/// What a report adds to the sums.
+enum Sums {
+    /// Duplicates and revisions are reports that came, and no messages.
+    Nothing,
+    Messages(Totals),
+    /// By configured domain.
+    Sessions(Vec<(Domain, Option<TlsPolicy>, Sessions)>),
+}
+
+impl Sums {
+    fn of(body: &Body) -> Self {
+        match body {
+            Body::Aggregate(read) => Self::Messages(read.report.totals.clone()),
+            Body::Tls(tls) => {
+                let totals = tls.read.report.totals.iter();
+                let ours = totals.filter_map(|((domain, policy_type), sessions)| {
+                    let domain = tls.ours.get(domain)?.clone();
+                    Some((domain, *policy_type, sessions.clone()))
+                });
+                Self::Sessions(ours.collect())
+            }
+        }
+    }
+}
+
 impl Count {
     fn report(whole: &Whole, outcome: Outcome) -> Self {
-        // Duplicates and revisions are reports that came, and no messages.
-        let totals = if outcome == Outcome::Stored {
-            whole.report.totals.clone()
-        } else {
-            Totals::new()
-        };
         Self::Report {
             kind: whole.kind(),
             outcome,
             domain: whole.covering.clone(),
-            totals,
+            sums: if outcome == Outcome::Stored {
+                Sums::of(&whole.body)
+            } else {
+                Sums::Nothing
+            },
         }
     }
 
     fn give(self, rooms: &Rooms) {
-        match self {
-            Self::Parked(reason) => rooms.instruments.rejected(reason),
+        let (kind, outcome, domain, sums) = match self {
+            Self::Parked(reason) => return rooms.instruments.rejected(reason),
             Self::Report {
                 kind,
                 outcome,
                 domain,
-                totals,
-            } => {
-                let domain = rooms.labels.label(&domain);
-                rooms.instruments.report(kind, outcome, &domain);
-                rooms.instruments.messages(&domain, &totals);
+                sums,
+            } => (kind, outcome, rooms.labels.label(&domain), sums),
+        };
+        rooms.instruments.report(kind, outcome, &domain);
+        match sums {
+            Sums::Nothing => {}
+            Sums::Messages(totals) => rooms.instruments.messages(&domain, &totals),
+            Sums::Sessions(rows) => {
+                for (domain, policy_type, sessions) in rows {
+                    let domain = rooms.labels.label(&domain);
+                    rooms.instruments.sessions(&domain, policy_type, &sessions);
+                }
             }
         }
     }

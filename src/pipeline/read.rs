@@ -6,12 +6,14 @@ use crate::{
     config::Config,
     domain::Domain,
     report::{
-        self, Broken, Record, Report,
-        aggregate::{self, Hints, Reading},
+        self, Broken, Digest, Record,
+        aggregate::{self, Hints},
+        tls,
     },
     spool::Entry,
+    store::Ours,
     terms::{Kind, Rejection},
-    unpack::{self, Bounds, Document},
+    unpack::{self, Bounds, Document, Shape},
 };
 
 /// What was found in one entry.
@@ -38,13 +40,25 @@ pub struct Whole {
     /// Which of the documents.
     document: usize,
     pub part: String,
-    pub report: Report,
     /// The configured domain it belongs to.
     pub covering: Domain,
-    /// Its records, if they are small; else the document is read again.
-    records: Option<Vec<Record>>,
-    /// How it was read, and is to be read again.
-    reading: Reading,
+    /// What it says; of what is not kept of it the document is read again.
+    pub body: Body,
+}
+
+/// A report of either kind.
+pub enum Body {
+    Aggregate(Box<aggregate::Whole>),
+    Tls(Box<TlsBody>),
+}
+
+/// A TLS report, which may be about several domains.
+pub struct TlsBody {
+    pub read: tls::Whole,
+    /// The first of its domains that belongs to a configured one.
+    pub policy_domain: Domain,
+    /// All of them.
+    pub ours: Ours,
 }
 
 /// Reads an entry. Keeps records in memory while `memory`, which the batch shares, lasts; what
@@ -106,48 +120,88 @@ fn read_document(index: usize, document: &Document, config: &Config, memory: &mu
         Err(unread) => return reject(part, unread.broken.rejection, Some(unread.broken.offset)),
         Ok(whole) => whole,
     };
-    let Some(entry) = config.domains.covering(&whole.report.policy.domain) else {
+    let body = match whole {
+        report::Whole::Aggregate(read) => {
+            let covering = config.domains.covering(&read.report.policy.domain);
+            covering.map(|entry| (entry.name.clone(), Body::Aggregate(read)))
+        }
+        report::Whole::Tls(read) => tls_body(*read, config),
+    };
+    let Some((covering, body)) = body else {
         return reject(part, Rejection::ForeignDomain, None);
     };
-    let aggregate::Whole {
-        report,
-        records,
-        size,
-        reading,
-    } = whole;
-    let errors: usize = report.metadata.errors.iter().map(String::len).sum();
-    *memory = memory.saturating_sub(size + errors);
-    let covering = entry.name.clone();
+    *memory = memory.saturating_sub(body.size());
     Found::Whole(Box::new(Whole {
         document: index,
         part,
-        report,
         covering,
-        records,
-        reading,
+        body,
     }))
+}
+
+/// A TLS report that is about a domain of ours, with the configured one.
+fn tls_body(read: tls::Whole, config: &Config) -> Option<(Domain, Body)> {
+    let ours: Ours = read
+        .report
+        .domains
+        .iter()
+        .filter_map(|domain| {
+            Some((
+                domain.clone(),
+                config.domains.covering(domain)?.name.clone(),
+            ))
+        })
+        .collect();
+    let first = |domain: &&Domain| ours.contains_key(*domain);
+    let policy_domain = read.report.domains.iter().find(first)?.clone();
+    let covering = ours.get(&policy_domain)?.clone();
+    let body = TlsBody {
+        read,
+        policy_domain,
+        ours,
+    };
+    Some((covering, Body::Tls(Box::new(body))))
 }
 
 /// What surrounds a document.
 fn hints(document: &Document) -> Hints<'_> {
     Hints {
         file_name: document.file_name.as_deref(),
+        is_json: document.shape == Shape::Json,
     }
 }
 
 impl Parts<'_> {
     /// Gives the records of `whole` to `sink`, from memory or by reading the document again.
-    pub fn records(&self, whole: &Whole, sink: &mut dyn FnMut(&Record)) -> Result<(), Broken> {
-        if let Some(records) = &whole.records {
+    pub fn records(
+        &self,
+        whole: &Whole,
+        read: &aggregate::Whole,
+        sink: &mut dyn FnMut(&Record),
+    ) -> Result<(), Broken> {
+        if let Some(records) = &read.records {
             records.iter().for_each(sink);
             return Ok(());
         }
         let document = &self.documents[whole.document];
-        let pass = |record: Record| sink(&record);
-        aggregate::read(document.open(), whole.reading, &hints(document), &mut {
-            pass
-        })
-        .map(drop)
+        let mut pass = |record: Record| sink(&record);
+        aggregate::read(document.open(), read.reading, &hints(document), &mut pass).map(drop)
+    }
+
+    /// The same of a TLS report's policies.
+    pub fn policies(
+        &self,
+        whole: &Whole,
+        read: &tls::Whole,
+        sink: &mut dyn FnMut(&tls::Policy),
+    ) -> Result<(), Broken> {
+        if let Some(policies) = &read.policies {
+            policies.iter().for_each(sink);
+            return Ok(());
+        }
+        let document = &self.documents[whole.document];
+        let mut pass = |policy: tls::Policy| sink(&policy);
+        tls::read(document.open(), &hints(document), &mut pass).map(drop)
     }
 
     /// The whole reports.
@@ -162,6 +216,30 @@ impl Parts<'_> {
 impl Whole {
     /// What it is a report of.
     pub fn kind(&self) -> Kind {
-        self.report.key().kind
+        match &self.body {
+            Body::Aggregate(_) => Kind::Aggregate,
+            Body::Tls(_) => Kind::Tls,
+        }
+    }
+
+    /// The document's digest.
+    pub fn digest(&self) -> Digest {
+        match &self.body {
+            Body::Aggregate(read) => read.report.digest,
+            Body::Tls(body) => body.read.report.digest,
+        }
+    }
+}
+
+impl Body {
+    /// What it takes of the room for what is kept.
+    fn size(&self) -> usize {
+        match self {
+            Self::Aggregate(read) => {
+                let errors = read.report.metadata.errors.iter();
+                read.size + errors.map(String::len).sum::<usize>()
+            }
+            Self::Tls(body) => body.read.size,
+        }
     }
 }

@@ -17,11 +17,13 @@ use crate::{
     terms::{Kind, Rejection},
 };
 
-/// What surrounds a document and may stand in for a missing policy domain.
+/// What surrounds a document: it may stand in for a missing policy domain, or save a detour.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hints<'a> {
     /// File name of the part or zip member.
     pub file_name: Option<&'a str>,
+    /// The document starts as a JSON object: it is not tried as XML first.
+    pub is_json: bool,
 }
 
 /// How a document is taken apart.

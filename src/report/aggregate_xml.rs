@@ -265,13 +265,7 @@ impl<'s> Assembler<'s> {
         let (head, mut tally, mut all) = (self.head, self.tally, notes);
         all.merge(self.notes);
         let (begin, end) = values::range(head.begin.as_deref(), head.end.as_deref())?;
-        if begin < values::EARLIEST_LIKELY {
-            all.add(Oddity::EarlyRange);
-        }
-        if end - begin > 2 * 86_400 {
-            let days = u64::try_from((end - begin) / 86_400).unwrap_or_default();
-            all.add_many(Oddity::LongRange, days);
-        }
+        values::note_range(begin, end, &mut all);
         let domain = match (domain, head.domain.as_deref().unwrap_or_default()) {
             (Some(domain), _) => domain,
             // A name that cannot be one is not replaced by a guess.

@@ -1,8 +1,8 @@
 //! Documents -> facts. Pure: no clock, no disk, no log; what a reader wants to say it returns.
 //!
 //! [`aggregate`] reads DMARC aggregate reports as a stream: records leave through a callback as
-//! they close, the head ([`Report`]) comes at the end. TLS and failure reports are recognised
-//! and will join as siblings of it.
+//! they close, the head ([`Report`]) comes at the end. [`tls`] does the same for TLS reports, whose
+//! records are policies. [`fn@read`] takes either. Failure reports are recognised and will join.
 
 pub mod aggregate;
 mod aggregate_xml;
@@ -12,6 +12,9 @@ mod head;
 mod notes;
 mod repair;
 mod text;
+pub mod tls;
+mod tls_draft;
+mod tls_json;
 mod values;
 
 pub use notes::is_repair;
@@ -357,29 +360,50 @@ pub struct Unread {
     pub broken: Broken,
 }
 
-/// Reads a document of any kind; `open` gives it from its start, each time anew. The records are
-/// kept if they take `keep` bytes at most.
+/// A document that was read to its end.
+#[derive(Clone, Debug)]
+pub enum Whole {
+    /// A DMARC aggregate report.
+    Aggregate(Box<aggregate::Whole>),
+    /// A TLS report.
+    Tls(Box<tls::Whole>),
+}
+
+/// Reads a document of any kind; `open` gives it from its start, each time anew. Of an aggregate
+/// report the records, of a TLS report the policies are kept if they take `keep` bytes at most.
 ///
 /// A kind that this version does not read is [`Rejection::UnsupportedKind`].
 pub fn read<R: Read>(
     open: impl Fn() -> R,
     hints: &aggregate::Hints<'_>,
     keep: usize,
-) -> Result<aggregate::Whole, Unread> {
-    aggregate::read_whole(&open, hints, keep).map_err(|broken| {
-        let kind = recognise(open()).map(|head| head.kind);
-        let unsupported = Broken {
-            rejection: Rejection::UnsupportedKind,
-            offset: 0,
-        };
-        Unread {
-            kind,
-            broken: match kind {
-                Some(Kind::Tls | Kind::Failure) => unsupported,
-                Some(Kind::Aggregate) | None => broken,
+) -> Result<Whole, Unread> {
+    let kind = || recognise(open()).map(|head| head.kind);
+    let read_tls = || match tls::read_whole(&open, hints, keep) {
+        Ok(whole) => Ok(Whole::Tls(Box::new(whole))),
+        Err(broken) => Err(Unread {
+            kind: Some(Kind::Tls),
+            broken,
+        }),
+    };
+    if hints.is_json && kind() == Some(Kind::Tls) {
+        return read_tls();
+    }
+    let broken = match aggregate::read_whole(&open, hints, keep) {
+        Ok(whole) => return Ok(Whole::Aggregate(Box::new(whole))),
+        Err(broken) => broken,
+    };
+    match kind() {
+        Some(Kind::Tls) => read_tls(),
+        Some(Kind::Failure) => Err(Unread {
+            kind: Some(Kind::Failure),
+            broken: Broken {
+                rejection: Rejection::UnsupportedKind,
+                offset: 0,
             },
-        }
-    })
+        }),
+        kind => Err(Unread { kind, broken }),
+    }
 }
 
 /// Tells what a document is from its first [`EXAMINE_INFLATED`] bytes, whatever its kind.
@@ -389,17 +413,16 @@ pub fn recognise(input: impl Read) -> Option<Head> {
     let _ = input.take(EXAMINE_INFLATED).read_to_end(&mut start);
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start);
     let text = text.trim_ascii_start();
-    let kind = match text.first()? {
-        b'{' if is_tls(text) => Kind::Tls,
-        b'{' => return None,
-        _ if is_failure(text) => Kind::Failure,
-        _ => return aggregate::head(&start[..]),
-    };
-    Some(Head {
-        kind,
-        domain: None,
-        report_id: None,
-    })
+    match text.first()? {
+        b'{' if is_tls(text) => Some(tls::head(text)),
+        b'{' => None,
+        _ if is_failure(text) => Some(Head {
+            kind: Kind::Failure,
+            domain: None,
+            report_id: None,
+        }),
+        _ => aggregate::head(&start[..]),
+    }
 }
 
 /// The members that RFC 8460 section 4.4 asks for; two of them are no accident.

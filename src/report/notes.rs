@@ -31,6 +31,18 @@ pub(super) enum Oddity {
     DomainFromRecords,
     LongRange,
     EarlyRange,
+    DomainFromReportId,
+    DomainFromMxHost,
+    TimeWithoutZone,
+    NoPolicies,
+    NoPolicyDomain,
+    BadPolicyDomain,
+    NoSessions,
+    BadSessions,
+    BadFailedCount,
+    BadFailureAddress,
+    SurplusFailures,
+    SurplusLines,
 }
 
 impl Oddity {
@@ -62,6 +74,18 @@ impl Oddity {
             Self::DomainFromRecords => "no policy domain: taken from header_from",
             Self::EarlyRange => "a range before DMARC was in use",
             Self::LongRange => "days covered by one report",
+            Self::DomainFromReportId => "no policy domain: taken from the report id",
+            Self::DomainFromMxHost => "no policy domain: taken from the name of a mail host",
+            Self::TimeWithoutZone => "a time without zone was taken as UTC",
+            Self::NoPolicies => "no policies",
+            Self::NoPolicyDomain => "policies without a domain were taken for the report's",
+            Self::BadPolicyDomain => "policies about what is no domain were left out",
+            Self::NoSessions => "session counts that are absent were taken as 0",
+            Self::BadSessions => "policies without usable session counts were left out",
+            Self::BadFailedCount => "failure details have no usable session count",
+            Self::BadFailureAddress => "addresses of failure details that are none were left out",
+            Self::SurplusFailures => "failure details beyond the bound were counted, not kept",
+            Self::SurplusLines => "policy strings and hosts beyond the bound were left out",
         }
     }
 }

@@ -33,7 +33,11 @@ fn read_as(bytes: &[u8], reading: Reading) -> Result<(Report, Vec<Record>), Brok
 }
 
 fn whole(bytes: &[u8]) -> Result<aggregate::Whole, Rejection> {
-    read(|| bytes, &Hints::default(), usize::MAX).map_err(|unread| unread.broken.rejection)
+    match read(|| bytes, &Hints::default(), usize::MAX) {
+        Ok(Whole::Aggregate(whole)) => Ok(*whole),
+        Ok(Whole::Tls(_)) => Err(Rejection::WrongRoot),
+        Err(unread) => Err(unread.broken.rejection),
+    }
 }
 
 #[test]
@@ -183,7 +187,7 @@ fn other_kinds_are_recognised() {
         Some(Kind::Failure)
     );
     let unread = read(
-        || &b"{\"report-id\":\"<a\",\"policies\":[]}"[..],
+        || &b"feedback-type: auth-failure\n"[..],
         &Hints::default(),
         0,
     );

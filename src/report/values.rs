@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, str::FromStr};
 
-use super::Stated;
+use super::{
+    Stated,
+    notes::{Notes, Oddity},
+};
 use crate::{
     limits::MAX_TEXT,
     terms::{AuthResult, Rejection},
@@ -10,7 +13,7 @@ use crate::{
 
 /// 2010-01-01: DMARC is from 2012. An earlier time is odd but no ground to lose the report: the
 /// sample of RFC 9990 appendix B is of 1979.
-pub(super) const EARLIEST_LIKELY: i64 = 1_262_304_000;
+const EARLIEST_LIKELY: i64 = 1_262_304_000;
 /// 2100-01-01: a later time is milliseconds, or a mistake.
 const LATEST: i64 = 4_102_444_800;
 
@@ -60,11 +63,27 @@ pub(super) fn epoch(text: &str) -> Option<i64> {
 pub(super) fn range(begin: Option<&str>, end: Option<&str>) -> Result<(i64, i64), Rejection> {
     let begin = begin.and_then(epoch).ok_or(Rejection::BadDates)?;
     let end = end.and_then(epoch).ok_or(Rejection::BadDates)?;
+    possible(begin, end)
+}
+
+/// The same of times that were read already.
+pub(super) fn possible(begin: i64, end: i64) -> Result<(i64, i64), Rejection> {
     // Zero is what a program writes that does not know.
     if (1..LATEST).contains(&begin) && (begin..LATEST).contains(&end) {
         Ok((begin, end))
     } else {
         Err(Rejection::BadDates)
+    }
+}
+
+/// What is odd about a range that can be.
+pub(super) fn note_range(begin: i64, end: i64, notes: &mut Notes) {
+    if begin < EARLIEST_LIKELY {
+        notes.add(Oddity::EarlyRange);
+    }
+    if end - begin > 2 * 86_400 {
+        let days = u64::try_from((end - begin) / 86_400).unwrap_or_default();
+        notes.add_many(Oddity::LongRange, days);
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod fixtures;
 pub mod outcomes;
 pub mod published;
 pub mod queries;
+pub mod sessions;
 mod sqlite;
 mod values;
 mod write;
@@ -25,7 +26,7 @@ mod write;
 use std::{net::IpAddr, path::PathBuf};
 
 pub use sqlite::{Reader, Store};
-pub use write::{Batch, Sink};
+pub use write::{Batch, Ours, PolicySink, Sink};
 
 use crate::{
     report::{Broken, Digest},

@@ -34,9 +34,9 @@ pub struct ProcessedReport {
     pub report_id: String,
     /// The policy domain.
     pub policy_domain: String,
-    /// Records that count.
+    /// Records, or policies of a TLS report, that count.
     pub records: u64,
-    /// Sum of their counts.
+    /// Sum of their counts, or sessions.
     pub messages: u64,
 }
 
@@ -67,8 +67,11 @@ fn outcomes(
         .optional()?;
     let mut statement = connection.prepare_cached(
         "SELECT spool_id, part, outcome, rejection, at_byte,
-            org_name, report_id, policy_domain, records, messages
-         FROM arrival LEFT JOIN report ON report.id = arrival.document
+            coalesce(r.org_name, t.org_name), coalesce(r.report_id, t.report_id),
+            coalesce(r.policy_domain, t.policy_domain),
+            coalesce(records, policies), coalesce(messages, sessions)
+         FROM arrival LEFT JOIN report AS r ON r.id = arrival.document
+             LEFT JOIN tls_report AS t ON t.id = arrival.document
          WHERE spool = ?1 AND spool_id = ?2 ORDER BY part",
     )?;
     let mut found = Vec::new();

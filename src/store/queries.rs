@@ -28,7 +28,7 @@ const SECONDS_OF_A_DAY: i64 = 86_400;
 
 /// The policy domain is ?1 or lies below it, or all are meant. LIKE would take the `_` of a
 /// name for a wildcard.
-const IN_SCOPE: &str = "(?1 IS NULL OR policy_domain = ?1
+pub(super) const IN_SCOPE: &str = "(?1 IS NULL OR policy_domain = ?1
     OR substr(policy_domain, -length(?1) - 1) = '.' || ?1)";
 
 /// Messages by DMARC result. `unknown`: the reporter stated neither aligned result.
@@ -284,7 +284,7 @@ fn reporters(
 }
 
 /// Runs a query whose second column is the number of rows without its limit.
-fn list<T>(
+pub(super) fn list<T>(
     connection: &Connection,
     sql: &str,
     domain: &str,
@@ -311,13 +311,13 @@ impl<T> Default for Top<T> {
     }
 }
 
-fn second(day: i64) -> i64 {
+pub(super) fn second(day: i64) -> i64 {
     day.saturating_mul(SECONDS_OF_A_DAY)
 }
 
 /// A sum by `total`, which unlike `sum` cannot fail however much strangers claim to have seen,
 /// and is exact up to 2^53.
-fn whole(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn whole(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let sum: f64 = row.get(column)?;
     #[expect(
         clippy::cast_possible_truncation,

@@ -21,6 +21,7 @@ const APPLICATION_ID: i64 = i32::from_be_bytes(*b"ruaR") as i64;
 const MIGRATIONS: &[&str] = &[
     include_str!("schema/0001_reports.sql"),
     include_str!("schema/0002_published.sql"),
+    include_str!("schema/0003_tls.sql"),
 ];
 
 /// The one writer.

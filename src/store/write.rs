@@ -1,5 +1,7 @@
 //! What one transaction of the writer can do.
 
+mod tls;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
@@ -9,14 +11,16 @@ use super::{
 use crate::{
     domain::Domain,
     limits,
-    report::{Broken, PARSER_VERSION, Record, Report},
+    report::{Broken, Digest, PARSER_VERSION, Record, Report, ReportKey},
     terms::{
-        Aligned, Alignment, AuthResult, DiscoveryMethod, Disposition, Kind, Outcome, Override,
-        Policy, Rejection, SpfScope, YesNo,
+        Aligned, Alignment, AuthResult, DiscoveryMethod, Disposition, Outcome, Override, Policy,
+        Rejection, SpfScope, YesNo,
     },
 };
 
 const SECONDS_OF_A_DAY: i64 = 86_400;
+
+pub use tls::{Ours, PolicySink};
 
 /// Where [`Batch::add`] is given a report's records.
 pub type Sink<'a> = dyn FnMut(&Record) + 'a;
@@ -31,6 +35,12 @@ pub struct Batch<'a> {
 struct Document {
     id: i64,
     outcome: Outcome,
+}
+
+impl Document {
+    fn is_current(&self) -> bool {
+        self.outcome == Outcome::Stored
+    }
 }
 
 impl<'a> Batch<'a> {
@@ -70,6 +80,24 @@ impl<'a> Batch<'a> {
         if report.messages > limits::MAX_MESSAGES {
             return Err(StoreError::Count(report.messages));
         }
+        self.admit(arrival, &report.digest, &report.key(), |batch, document| {
+            batch.report(document, arrival, covering, report)?;
+            batch.records(document.id, report, rows)?;
+            if document.is_current() {
+                batch.roll_up(covering, report)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Records a document and its arrival; `write` stores what is in it, unless it is known.
+    fn admit(
+        &mut self,
+        arrival: &Arrival,
+        digest: &Digest,
+        key: &ReportKey,
+        write: impl FnOnce(&Self, &Document) -> Result<(), StoreError>,
+    ) -> Result<Recorded, StoreError> {
         self.savepoint(|batch| {
             let spool = batch.spool(arrival)?;
             if let Some(outcome) = batch.recorded(spool, arrival)? {
@@ -81,13 +109,9 @@ impl<'a> Batch<'a> {
                     });
                 }
             }
-            let document = batch.document(arrival, report)?;
+            let document = batch.document(arrival, digest, key)?;
             if document.outcome != Outcome::Duplicate {
-                batch.report(&document, arrival, covering, report)?;
-                batch.records(document.id, report, rows)?;
-            }
-            if document.outcome == Outcome::Stored {
-                batch.roll_up(covering, report)?;
+                write(batch, &document)?;
             }
             batch.arrival(spool, arrival, document.outcome, Some(document.id), None)
         })
@@ -161,14 +185,19 @@ impl<'a> Batch<'a> {
     }
 
     /// Finds or makes the document's row, and what it is: known, new, or new with a known key.
-    fn document(&self, arrival: &Arrival, report: &Report) -> Result<Document, StoreError> {
+    fn document(
+        &self,
+        arrival: &Arrival,
+        digest: &Digest,
+        key: &ReportKey,
+    ) -> Result<Document, StoreError> {
         let failed = || StoreError::sql("find a document");
-        let kind = Kind::Aggregate.as_str();
+        let kind = key.kind.as_str();
         let known = self
             .connection
             .prepare_cached("SELECT id FROM document WHERE digest = ?1 AND kind = ?2")
             .and_then(|mut s| {
-                s.query_row(params![report.digest.0, kind], |row| row.get(0))
+                s.query_row(params![digest.0, kind], |row| row.get(0))
                     .optional()
             })
             .map_err(failed())?;
@@ -178,7 +207,7 @@ impl<'a> Batch<'a> {
                 outcome: Outcome::Duplicate,
             });
         }
-        let key = digest_of(&report.key());
+        let key = digest_of(key);
         let revises = self
             .connection
             .prepare_cached("SELECT 1 FROM document WHERE key = ?1")
@@ -187,7 +216,7 @@ impl<'a> Batch<'a> {
         let id = self.insert(
             "record a document",
             "INSERT INTO document (kind, digest, key, first_seen) VALUES (?1, ?2, ?3, ?4)",
-            params![kind, report.digest.0, key, arrival.arrived],
+            params![kind, digest.0, key, arrival.arrived],
         )?;
         let outcome = if revises {
             Outcome::Revision
@@ -207,7 +236,7 @@ impl<'a> Batch<'a> {
         let (metadata, policy) = (&report.metadata, &report.policy);
         let values = params![
             document.id,
-            document.outcome == Outcome::Stored,
+            document.is_current(),
             covering.as_str(),
             policy.domain.as_str(),
             metadata.begin,

@@ -18,10 +18,10 @@ use super::{
     metrics::{self, Declaration, Shape},
 };
 use crate::{
-    report::Totals,
+    report::{Totals, tls::Sessions},
     terms::{
         self, Aligned, Disposition, DnsOutcome, Door, EntryState, FindingKind, Kind, Outcome,
-        Rejection, Severity, Stage, Verdict,
+        Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
     },
 };
 
@@ -38,6 +38,8 @@ pub struct Instruments {
     dns_duration: Histogram<f64>,
     reports: Counter<u64>,
     messages: Counter<u64>,
+    sessions: Counter<u64>,
+    failures: Counter<u64>,
 }
 
 /// The state of the spool; its writer sets it, exports read it.
@@ -79,6 +81,8 @@ impl Instruments {
             dns_duration: histogram(&meter, &metrics::DNS_DURATION),
             reports: counter(&meter, &metrics::REPORTS),
             messages: counter(&meter, &metrics::MESSAGES),
+            sessions: counter(&meter, &metrics::SESSIONS),
+            failures: counter(&meter, &metrics::FAILURES),
         }
     }
 
@@ -143,6 +147,29 @@ impl Instruments {
                 KeyValue::new("dmarc", aligned(results.dmarc())),
             ];
             self.messages.add(count, &attributes);
+        }
+    }
+
+    /// A stored TLS report counts sessions of `domain` under policies of one type.
+    pub fn sessions(&self, domain: &DomainLabel, policy_type: Option<TlsPolicy>, sums: &Sessions) {
+        let with = |key: &'static str, word: &'static str| {
+            let policy_type = policy_type.map_or(terms::OTHER, TlsPolicy::as_str);
+            [
+                KeyValue::new("domain", domain.shared()),
+                KeyValue::new("policy_type", policy_type),
+                KeyValue::new(key, word),
+            ]
+        };
+        for (result, sessions) in [
+            (SessionResult::Successful, sums.successful),
+            (SessionResult::Failed, sums.failed),
+        ] {
+            self.sessions
+                .add(sessions, &with("result", result.as_str()));
+        }
+        for (result_type, sessions) in &sums.failures {
+            let word = result_type.map_or(terms::OTHER, TlsFailure::as_str);
+            self.failures.add(*sessions, &with("result_type", word));
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     limits,
     terms::{
         self, Aligned, Disposition, DnsOutcome, Door, EntryState, FindingKind, Kind, Outcome,
-        Rejection, Severity, Stage, Verdict,
+        Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
     },
 };
 
@@ -209,6 +209,28 @@ pub(super) const MESSAGES: Declaration = Declaration {
     ],
 };
 
+const POLICY_TYPE: Attribute = closed("policy_type", words!(TlsPolicy, terms::OTHER));
+
+pub(super) const SESSIONS: Declaration = Declaration {
+    name: "tlsrpt.sessions",
+    shape: Shape::Counter,
+    unit: "{session}",
+    help: "Sessions that stored TLS reports count, by configured domain, policy type and result; a session counts under each policy that covers it.",
+    attributes: &[DOMAIN, POLICY_TYPE, closed("result", words!(SessionResult))],
+};
+
+pub(super) const FAILURES: Declaration = Declaration {
+    name: "tlsrpt.failures",
+    shape: Shape::Counter,
+    unit: "{session}",
+    help: "Failed sessions that stored TLS reports explain, by configured domain, policy type and result type; these overlap and need not add up to the failed sessions.",
+    attributes: &[
+        DOMAIN,
+        POLICY_TYPE,
+        closed("result_type", words!(TlsFailure, terms::OTHER)),
+    ],
+};
+
 pub(super) const FINDINGS: Declaration = Declaration {
     name: "dmarc.findings",
     shape: Shape::State,
@@ -232,6 +254,8 @@ pub const ALL: &[Declaration] = &[
     SPOOL_OLDEST_AGE,
     REPORTS,
     MESSAGES,
+    SESSIONS,
+    FAILURES,
     FINDINGS,
 ];
 

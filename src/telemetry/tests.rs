@@ -2,10 +2,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
 use crate::{
-    report::{Results, Totals},
+    report::{Results, Totals, tls::Sessions},
     terms::{
         Aligned, Disposition, DnsOutcome, Door, FindingKind, Kind, Outcome, Rejection, Severity,
-        Stage, Verdict,
+        Stage, TlsFailure, TlsPolicy, Verdict,
     },
 };
 
@@ -57,6 +57,12 @@ fn record_everything(telemetry: &Telemetry, domain: &Domain) {
         })
         .collect();
     to.messages(&label, &totals);
+    let sessions = Sessions {
+        successful: 7,
+        failed: 2,
+        failures: [(Some(TlsFailure::DaneRequired), 1), (None, 3)].into(),
+    };
+    to.sessions(&label, Some(TlsPolicy::Sts), &sessions);
     to.set_findings(vec![(FindingKind::RecordMissing, Severity::High, 3)]);
 }
 
@@ -83,6 +89,8 @@ fn the_page_shows_every_instrument_and_no_other() {
         "rua_spool_size_bytes",
         "rua_stage_duration_seconds",
         "target_info",
+        "tlsrpt_failures_total",
+        "tlsrpt_sessions_total",
     ]);
     assert_eq!(shown, expected);
     assert_eq!(metrics::ALL.len() + 1, expected.len());
@@ -90,6 +98,8 @@ fn the_page_shows_every_instrument_and_no_other() {
         r#"dmarc_messages_total{disposition="reject",dkim="fail",dmarc="pass",domain="example.com",spf="pass"} 40"#,
         r#"dmarc_messages_total{disposition="unknown",dkim="unknown",dmarc="unknown",domain="example.com",spf="unknown"} 2"#,
         r#"rua_mails_total{door="import",listener="none",reason="too_large",verdict="refused"} 1"#,
+        r#"tlsrpt_sessions_total{domain="example.com",policy_type="sts",result="successful"} 7"#,
+        r#"tlsrpt_failures_total{domain="example.com",policy_type="sts",result_type="other"} 3"#,
         r#"dmarc_findings{kind="record_missing",severity="high"} 3"#,
         r#"dmarc_findings{kind="record_missing",severity="low"} 0"#,
     ] {

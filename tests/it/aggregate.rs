@@ -3,7 +3,7 @@
 
 use std::{fs, path::PathBuf};
 
-use rua_milter::report::{self, Record, Stated, aggregate::Hints};
+use rua_milter::report::{self, Record, Stated, Whole, aggregate::Hints};
 use serde_json::{Value, json};
 
 fn stated<T: ToString + Copy>(value: &Stated<T>) -> Value {
@@ -62,9 +62,11 @@ fn record(record: &Record) -> Value {
 fn outcome(bytes: &[u8], file_name: &str) -> Value {
     let hints = Hints {
         file_name: Some(file_name),
+        is_json: false,
     };
     let whole = match report::read(|| bytes, &hints, usize::MAX) {
-        Ok(whole) => whole,
+        Ok(Whole::Aggregate(whole)) => whole,
+        Ok(Whole::Tls(_)) => return json!("a TLS report"),
         Err(unread) => {
             return json!({
                 "error": unread.broken.rejection,

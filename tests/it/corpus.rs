@@ -20,8 +20,8 @@ pub fn corpus() -> Option<PathBuf> {
     path.is_dir().then_some(path)
 }
 
-/// Records of each report that `inspect --json` finds in a file.
-fn inspect(path: &PathBuf) -> Vec<u64> {
+/// What `inspect --json` finds in a file.
+fn lines(path: &PathBuf) -> Vec<Value> {
     let output = Command::new(env!("CARGO_BIN_EXE_rua-milter"))
         .args(["inspect", "--json"])
         .arg(path)
@@ -30,8 +30,15 @@ fn inspect(path: &PathBuf) -> Vec<u64> {
     String::from_utf8(output.stdout)
         .unwrap()
         .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["records"].as_u64())
+        .map(|line| serde_json::from_str(line).unwrap())
         .collect()
+}
+
+/// Records of each report that it finds.
+fn inspect(path: &PathBuf) -> Vec<u64> {
+    let lines = lines(path);
+    let records = lines.iter().filter_map(|line| line["records"].as_u64());
+    records.collect()
 }
 
 /// `aggregate:7`, `ok 7` and `ok-dmarc 7` mean seven records.
@@ -64,4 +71,36 @@ fn every_report_that_others_read_is_read() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// `ok 2` and `ok-tls 2` mean two policies.
+#[test]
+fn every_tls_report_is_read() {
+    let Some(corpus) = corpus() else {
+        println!("no corpus here: nothing was compared");
+        return;
+    };
+    let index = fs::read_to_string(corpus.join("INDEX.tsv")).unwrap();
+    let mut failed = Vec::new();
+    let mut compared = 0;
+    for row in index.lines().skip(1) {
+        let columns: Vec<_> = row.split('\t').collect();
+        if columns[1] != "tlsrpt" {
+            continue;
+        }
+        compared += 1;
+        let others = columns[7..].iter().find_map(|column| {
+            let count = column
+                .strip_prefix("ok-tls ")
+                .or(column.strip_prefix("ok "));
+            count?.parse::<u64>().ok()
+        });
+        let found = lines(&corpus.join(columns[0]));
+        let is_read = matches!(&found[..], [one] if one["kind"] == "tls"
+            && others.is_none_or(|others| one["records"] == others));
+        if !is_read {
+            failed.push(format!("{}: {found:?}, others {others:?}", columns[0]));
+        }
+    }
+    assert!(compared > 20 && failed.is_empty(), "{}", failed.join("\n"));
 }

@@ -127,6 +127,7 @@ fn config(server: SocketAddr, domains: &[&str]) -> Config {
     let entry = |name: &&str| DomainEntry {
         name: Domain::parse(name).expect("a domain"),
         rua: vec![Recipient::parse(b"rua@reports.example").expect("an address")],
+        tls: Vec::new(),
         wanted: Some("v=DMARC1; p=reject; rua=mailto:rua@reports.example".into()),
     };
     Config {

@@ -17,3 +17,4 @@ mod reports;
 mod samples;
 mod tcp;
 mod telemetry;
+mod tls;

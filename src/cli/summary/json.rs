@@ -6,7 +6,10 @@ use serde::Serialize;
 
 use super::{date, pass_rate, span, word};
 use crate::{
-    store::queries::{Counts, DomainSummary, Source},
+    store::{
+        queries::{Counts, DomainSummary, Reporter, Source},
+        sessions::{PolicySums, TlsSummary},
+    },
     terms::Disposition,
 };
 
@@ -17,6 +20,25 @@ pub(super) struct Shown<'a> {
     last_day: Option<String>,
     totals: ShownSums,
     domains: Vec<ShownDomain<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tls: Vec<ShownTls<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownTls<'a> {
+    domain: &'a str,
+    reports: u64,
+    revisions: u64,
+    policies: &'a BTreeMap<String, PolicySums>,
+    reporters: Vec<ShownTlsReporter<'a>>,
+    reporters_in_all: u64,
+}
+
+#[derive(Serialize)]
+struct ShownTlsReporter<'a> {
+    org_name: &'a str,
+    reports: u64,
+    sessions: u64,
 }
 
 #[derive(Serialize)]
@@ -63,13 +85,32 @@ struct ShownDay {
 }
 
 impl<'a> Shown<'a> {
-    pub(super) fn of(domains: &'a [DomainSummary]) -> Self {
+    pub(super) fn of(domains: &'a [DomainSummary], tls: &'a [TlsSummary]) -> Self {
         let span = span(domains);
         Self {
             first_day: span.map(|(first, _)| date(first)),
             last_day: span.map(|(_, last)| date(last)),
             totals: ShownSums::of(domains),
             domains: domains.iter().map(ShownDomain::of).collect(),
+            tls: tls.iter().map(ShownTls::of).collect(),
+        }
+    }
+}
+
+impl<'a> ShownTls<'a> {
+    fn of(domain: &'a TlsSummary) -> Self {
+        let reporter = |reporter: &'a Reporter| ShownTlsReporter {
+            org_name: &reporter.org_name,
+            reports: reporter.reports,
+            sessions: reporter.messages,
+        };
+        Self {
+            domain: &domain.domain,
+            reports: domain.reports,
+            revisions: domain.revisions,
+            policies: &domain.policies,
+            reporters: domain.reporters.rows.iter().map(reporter).collect(),
+            reporters_in_all: domain.reporters.of,
         }
     }
 }

@@ -3,9 +3,12 @@
 use clap::Parser;
 
 use super::*;
-use crate::store::{
-    Reader,
-    fixtures::{Place, arrival, plain},
+use crate::{
+    report::{aggregate::Hints, tls},
+    store::{
+        Batch, Reader,
+        fixtures::{Place, arrival, plain},
+    },
 };
 
 #[derive(Parser)]
@@ -115,4 +118,63 @@ fn a_long_time_is_folded_into_few_columns() {
         .find(|line| line.contains("messages  "))
         .unwrap();
     assert_eq!(bar.chars().filter(|c| "·▁▂▃▄▅▆▇█".contains(*c)).count(), 60);
+}
+
+fn add_tls(place: &mut Place) {
+    let text = r#"{"organization-name":"R\u001b[2J","report-id":"1","policies":[{
+        "policy":{"policy-type":"sts","policy-domain":"example.com"},
+        "summary":{"total-successful-session-count":20,"total-failure-session-count":2},
+        "failure-details":[{"result-type":"certificate-expired","failed-session-count":2}]}],
+        "date-range":{"start-datetime":"2023-11-14T00:00:00Z","end-datetime":"2023-11-14T23:59:59Z"}}"#;
+    let read = tls::read_whole(|| text.as_bytes(), &Hints::default(), usize::MAX).unwrap();
+    let domain = Domain::parse("example.com").unwrap();
+    let ours = [(domain.clone(), domain.clone())].into();
+    let add = |batch: &mut Batch<'_>| {
+        batch.add_tls(&arrival(9), &domain, &ours, &read.report, |sink| {
+            read.policies.iter().flatten().for_each(sink);
+            Ok(())
+        })
+    };
+    place.store.transaction(add).unwrap();
+}
+
+#[test]
+fn tls_reports_are_shown_if_there_are_any() {
+    let json = |place: &Place| -> serde_json::Value {
+        serde_json::from_str(&printed_for(place, &["--json"])).unwrap()
+    };
+    let mut place = place();
+    assert_eq!(json(&place).get("tls"), None);
+    assert!(!printed_for(&place, &[]).contains("TLS"));
+    add_tls(&mut place);
+    let tls = &json(&place)["tls"][0];
+    assert_eq!(
+        (&tls["domain"], &tls["reports"]),
+        (&"example.com".into(), &1.into())
+    );
+    let sts =
+        serde_json::json!({"successful": 20, "failed": 2, "failures": {"certificate-expired": 2}});
+    assert_eq!(tls["policies"]["sts"], sts);
+    assert_eq!(tls["reporters"][0]["sessions"], 22);
+    for text in [
+        printed_for(&place, &[]),
+        printed_for(&place, &["example.com"]),
+    ] {
+        assert!(!text.contains('\u{1b}'), "{text}");
+        for part in [
+            "reports 2, messages 30",
+            "TLS reports 1\n",
+            "certificate-expired 2",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+}
+
+#[test]
+fn tls_reports_alone_are_shown_too() {
+    let mut place = Place::new();
+    add_tls(&mut place);
+    let text = printed_for(&place, &[]);
+    assert!(text.starts_with("example.com\n  TLS reports 1\n"), "{text}");
 }

@@ -10,7 +10,10 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::{Args, date, pass_rate, span, word};
 use crate::{
     cli::escape,
-    store::queries::{Counts, DomainSummary, Top},
+    store::{
+        queries::{Counts, DomainSummary, Reporter, Top},
+        sessions::TlsSummary,
+    },
 };
 
 /// Domains of which more than a line is shown.
@@ -20,14 +23,36 @@ const BAR: i64 = 60;
 /// Characters of a reporter's name.
 const NAME: usize = 60;
 
-/// Prints a line for each domain if there are several, then details of those with most messages.
-pub(super) fn print(args: &Args, domains: &[DomainSummary], out: &mut dyn Write) -> io::Result<()> {
-    if domains.is_empty() {
+/// Prints what DMARC reports add up to, and TLS reports if there are any.
+pub(super) fn print(
+    args: &Args,
+    domains: &[DomainSummary],
+    tls: &[TlsSummary],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if domains.is_empty() && tls.is_empty() {
         return match &args.domain {
             Some(domain) => writeln!(out, "No reports about {domain}."),
             None => writeln!(out, "No reports."),
         };
     }
+    if !domains.is_empty() {
+        dmarc(args, domains, out)?;
+    }
+    for domain in tls.iter().take(DETAILED) {
+        tls_detail(domain, out)?;
+    }
+    match tls.len().saturating_sub(DETAILED) {
+        0 => Ok(()),
+        more => writeln!(
+            out,
+            "TLS reports about {more} more: rua-milter summary DOMAIN"
+        ),
+    }
+}
+
+/// A line for each domain if there are several, then details of those with most messages.
+fn dmarc(args: &Args, domains: &[DomainSummary], out: &mut dyn Write) -> io::Result<()> {
     let axis = span(domains).map(|(first, last)| Axis { first, last });
     if let Some(axis) = axis {
         let (first, last) = (date(axis.first), date(axis.last));
@@ -114,15 +139,47 @@ fn detail(domain: &DomainSummary, axis: Option<Axis>, out: &mut dyn Write) -> io
         &["Reporter", "Messages", "Reports"],
         &domain.reporters,
         out,
-        |reporter| {
-            [
-                escape::text(&reporter.org_name, NAME),
-                reporter.messages.to_string(),
-                reporter.reports.to_string(),
-            ]
-        },
+        reporter_row,
     )?;
     writeln!(out)
+}
+
+/// Sessions by policy type; what is not known is `other`.
+fn tls_detail(domain: &TlsSummary, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "{}\n  TLS reports {}", domain.domain, domain.reports)?;
+    if domain.revisions > 0 {
+        write!(out, ", revisions left out {}", domain.revisions)?;
+    }
+    writeln!(out)?;
+    let mut sums = table(&["Policy", "Successful", "Failed", "Reasons"]);
+    for (policy_type, of_type) in &domain.policies {
+        let reasons = of_type.failures.iter();
+        let reasons: Vec<_> = reasons
+            .map(|(reason, sessions)| format!("{reason} {sessions}"))
+            .collect();
+        sums.add_row([
+            policy_type.clone(),
+            of_type.successful.to_string(),
+            of_type.failed.to_string(),
+            reasons.join(", "),
+        ]);
+    }
+    print_table(&sums, out)?;
+    list(
+        &["Reporter", "Sessions", "Reports"],
+        &domain.reporters,
+        out,
+        reporter_row,
+    )?;
+    writeln!(out)
+}
+
+fn reporter_row(reporter: &Reporter) -> [String; 3] {
+    [
+        escape::text(&reporter.org_name, NAME),
+        reporter.messages.to_string(),
+        reporter.reports.to_string(),
+    ]
 }
 
 fn list<T>(

@@ -18,6 +18,7 @@ fn list(rua: &[&str], wanted: Option<&str>) -> DomainList {
             .iter()
             .map(|a| Recipient::parse(a.as_bytes()).unwrap())
             .collect(),
+        tls: Vec::new(),
         wanted: wanted.map(str::to_owned),
     };
     DomainList::new(vec![entry], HashSet::new(), None, "+".into())
@@ -109,6 +110,7 @@ fn a_template_makes_the_address_and_without_any_none_is_missed() {
     let entry = || DomainEntry {
         name: domain(),
         rua: Vec::new(),
+        tls: Vec::new(),
         wanted: None,
     };
     let template = Template::parse("{domain}@ours.example");

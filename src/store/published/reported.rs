@@ -58,8 +58,10 @@ pub(super) fn revised(
 ) -> rusqlite::Result<u64> {
     connection
         .prepare_cached(
-            "SELECT count(*) FROM report JOIN document USING (id)
-             WHERE domain = ?1 AND current = 0 AND first_seen >= ?2",
+            "SELECT count(*) FROM (
+                 SELECT id FROM report WHERE domain = ?1 AND current = 0
+                 UNION ALL SELECT id FROM tls_report WHERE domain = ?1 AND current = 0
+             ) JOIN document USING (id) WHERE first_seen >= ?2",
         )?
         .query_row(params![domain.as_str(), since], |row| row.get(0))
 }

@@ -273,6 +273,42 @@ Regards
     ))
 }
 
+/// A TLS report about `domain` as RFC 8460 section 5.3 asks: 20 sessions went well, 2 failed.
+pub fn tls(to: &str, id: &str, domain: &str) -> Vec<u8> {
+    let json = format!(
+        "{{\"organization-name\": \"reporter.example\",
+  \"date-range\": {{\"start-datetime\": \"2023-11-14T00:00:00Z\", \"end-datetime\": \"2023-11-14T23:59:59Z\"}},
+  \"contact-info\": \"tls@reporter.example\", \"report-id\": \"{id}\",
+  \"policies\": [{{
+    \"policy\": {{\"policy-type\": \"sts\", \"policy-domain\": \"{domain}\", \"mx-host\": [\"mx.{domain}\"]}},
+    \"summary\": {{\"total-successful-session-count\": 20, \"total-failure-session-count\": 2}},
+    \"failure-details\": [{{\"result-type\": \"certificate-expired\", \"failed-session-count\": 2}}]
+  }}]}}\n"
+    );
+    let subject = format!("Report Domain: {domain} Submitter: reporter.example Report-ID: <{id}>");
+    let headers = headers("tls@reporter.example", to, &subject, id);
+    crlf(&format!(
+        "{headers}TLS-Report-Domain: {domain}
+TLS-Report-Submitter: reporter.example
+Content-Type: multipart/report; report-type=\"tlsrpt\"; boundary=\"report\"
+
+--report
+Content-Type: text/plain
+
+A TLS report.
+
+--report
+Content-Type: application/tlsrpt+gzip
+Content-Transfer-Encoding: base64
+Content-Disposition: attachment; filename=\"reporter.example!{domain}!{BEGIN}!{END}.json.gz\"
+
+{}
+--report--
+",
+        base64(&gzip(json.as_bytes()))
+    ))
+}
+
 /// A mail with these bytes as its one gzip file, whatever they are.
 pub fn attached(to: &str, file: &[u8]) -> Vec<u8> {
     let headers = headers("noreply-dmarc@reporter.example", to, "Report", "attached");

@@ -6,6 +6,7 @@ mod down;
 mod mixed;
 mod session;
 mod sockets;
+mod tls;
 mod verdicts;
 
 use crate::lab::{daemon::Stored, mails::Report};
