@@ -15,6 +15,7 @@ mod text;
 pub mod tls;
 mod tls_draft;
 mod tls_json;
+mod tls_values;
 mod values;
 
 pub use notes::is_repair;

@@ -1,8 +1,6 @@
 //! A TLS report as far as it came: values at their places -> [`TlsReport`] and [`Policy`]s.
 
-use std::{collections::BTreeMap, net::IpAddr};
-
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use std::collections::BTreeMap;
 
 use super::{
     Digest,
@@ -11,11 +9,12 @@ use super::{
     notes::{Notes, Oddity},
     tls::{Failure, Policy, Sessions, TlsReport},
     tls_json::{Place, lines_within},
+    tls_values::{add, add_sessions, address, host, moment, push},
     values,
 };
 use crate::{
     domain::Domain,
-    limits::{MAX_MESSAGES, MAX_RECORDS, MAX_TLS_DOMAINS, MAX_TLS_FAILURES, MAX_TLS_LINES},
+    limits::{MAX_RECORDS, MAX_TLS_DOMAINS, MAX_TLS_FAILURES},
     terms::{Rejection, TlsFailure, TlsPolicy},
 };
 
@@ -365,69 +364,4 @@ fn set_failure(failure: &mut Failure, place: Place, text: &str, notes: &mut Note
         }
         _ => true,
     }
-}
-
-fn push(lines: &mut Vec<String>, text: &str, notes: &mut Notes) {
-    let line = values::bounded(text.trim());
-    if line.len() < text.trim().len() {
-        notes.add(Oddity::LongText);
-    }
-    if lines.len() >= MAX_TLS_LINES {
-        notes.add(Oddity::SurplusLines);
-    } else if !line.is_empty() {
-        lines.push(line.to_owned());
-    }
-}
-
-/// parsedmarc #915: an empty text is no address.
-fn address(slot: &mut Option<IpAddr>, text: &str, notes: &mut Notes) -> bool {
-    if !text.is_empty() {
-        *slot = values::address(text);
-        if slot.is_none() {
-            notes.add(Oddity::BadFailureAddress);
-        }
-    }
-    true
-}
-
-/// A time of RFC 3339; Microsoft has left out the zone, and UTC is what the RFC expects.
-fn moment(text: &str, slot: &mut Option<i64>, notes: &mut Notes) -> bool {
-    let stated = text.parse().map(Timestamp::as_second);
-    *slot = stated.ok().or_else(|| {
-        let local: DateTime = text.parse().ok()?;
-        notes.add(Oddity::TimeWithoutZone);
-        let utc = TimeZone::UTC.to_timestamp(local).ok()?;
-        Some(utc.as_second())
-    });
-    true
-}
-
-/// A name with a dot in it, which may be a pattern of MTA-STS.
-fn host(name: &str) -> Option<Domain> {
-    let name = name.strip_prefix("mx:").unwrap_or(name).trim();
-    let name = name.strip_prefix("*.").unwrap_or(name);
-    Domain::parse(name).filter(|domain| domain.as_str().contains('.'))
-}
-
-/// Adds to a sum that must stay what can be summed.
-fn add(sum: &mut u64, sessions: u64) -> Result<(), Rejection> {
-    *sum = sum.saturating_add(sessions);
-    if *sum > MAX_MESSAGES {
-        return Err(Rejection::BadCount);
-    }
-    Ok(())
-}
-
-fn add_sessions(
-    sums: &mut Sessions,
-    successful: u64,
-    failed: u64,
-    failures: &BTreeMap<Option<TlsFailure>, u64>,
-) -> Result<(), Rejection> {
-    add(&mut sums.successful, successful)?;
-    add(&mut sums.failed, failed)?;
-    for (result_type, sessions) in failures {
-        add(sums.failures.entry(*result_type).or_default(), *sessions)?;
-    }
-    Ok(())
 }
