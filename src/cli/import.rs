@@ -239,19 +239,7 @@ async fn judge(
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     let entry = NewEntry {
-        envelope: Envelope {
-            door: Door::Import,
-            listener: String::new(),
-            client: None,
-            client_name: String::new(),
-            helo: String::new(),
-            queue_id: String::new(),
-            sender: String::new(),
-            recipients: Vec::new(),
-            others: false,
-            authenticated: None,
-            authentication_results: Vec::new(),
-        },
+        envelope: Envelope::of(Door::Import),
         arrived: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
         raw,
         parked: None,

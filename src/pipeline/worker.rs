@@ -20,11 +20,14 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Why the worker cannot go on for now.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+pub enum Trouble {
+    /// It cannot be read or written.
     #[error("the spool fails")]
     Spool(#[from] SpoolError),
+    /// The archive or the report store fails.
     #[error(transparent)]
     Work(#[from] WorkError),
+    /// By a panic.
     #[error("a thread ended")]
     Thread(#[from] tokio::task::JoinError),
 }
@@ -71,6 +74,12 @@ pub async fn run(
             () = ring => {}
         }
     }
+}
+
+/// Works until nothing waits, or something fails; the rest then waits in the spool.
+pub async fn drain(spool: &Spool, rooms: &Arc<Rooms>, config: &Arc<Config>) -> Result<(), Trouble> {
+    while batch(spool, rooms, config).await? > 0 {}
+    Ok(())
 }
 
 /// Claims one batch, works on it, and settles it; gives its size.

@@ -18,12 +18,14 @@ pub(crate) mod fixtures;
 pub mod outcomes;
 pub mod published;
 pub mod queries;
+mod replace;
 mod sqlite;
 mod values;
 mod write;
 
 use std::{net::IpAddr, path::PathBuf};
 
+pub use replace::{Change, Replaced, Target};
 pub use sqlite::{Reader, Store};
 pub use write::{Batch, Sink};
 

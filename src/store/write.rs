@@ -9,14 +9,14 @@ use super::{
 use crate::{
     domain::Domain,
     limits,
-    report::{Broken, PARSER_VERSION, Record, Report},
+    report::{Broken, Digest, PARSER_VERSION, Record, Report},
     terms::{
         Aligned, Alignment, AuthResult, DiscoveryMethod, Disposition, Kind, Outcome, Override,
         Policy, Rejection, SpfScope, YesNo,
     },
 };
 
-const SECONDS_OF_A_DAY: i64 = 86_400;
+pub(super) const SECONDS_OF_A_DAY: i64 = 86_400;
 
 /// Where [`Batch::add`] is given a report's records.
 pub type Sink<'a> = dyn FnMut(&Record) + 'a;
@@ -28,9 +28,9 @@ pub struct Batch<'a> {
 }
 
 /// A row of `document` and what it is to its key.
-struct Document {
-    id: i64,
-    outcome: Outcome,
+pub(super) struct Document {
+    pub(super) id: i64,
+    pub(super) outcome: Outcome,
 }
 
 impl<'a> Batch<'a> {
@@ -83,7 +83,7 @@ impl<'a> Batch<'a> {
             }
             let document = batch.document(arrival, report)?;
             if document.outcome != Outcome::Duplicate {
-                batch.report(&document, arrival, covering, report)?;
+                batch.report(&document, arrival.archive, covering, report)?;
                 batch.records(document.id, report, rows)?;
             }
             if document.outcome == Outcome::Stored {
@@ -197,10 +197,10 @@ impl<'a> Batch<'a> {
         Ok(Document { id, outcome })
     }
 
-    fn report(
+    pub(super) fn report(
         &self,
         document: &Document,
-        arrival: &Arrival,
+        archive: Option<Digest>,
         covering: &Domain,
         report: &Report,
     ) -> Result<(), StoreError> {
@@ -233,7 +233,7 @@ impl<'a> Batch<'a> {
             integer(report.messages),
             packed(&report.notes, String::as_str),
             PARSER_VERSION,
-            arrival.archive.map(|digest| digest.0),
+            archive.map(|digest| digest.0),
         ];
         self.insert(
             "store a report",
@@ -245,7 +245,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Writes the records and holds the reading to what the first one found.
-    fn records(
+    pub(super) fn records(
         &self,
         report_row: i64,
         report: &Report,
@@ -274,7 +274,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn roll_up(&self, covering: &Domain, report: &Report) -> Result<(), StoreError> {
+    pub(super) fn roll_up(&self, covering: &Domain, report: &Report) -> Result<(), StoreError> {
         let failed = || StoreError::sql("roll up a report");
         let sql = "INSERT INTO rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                    ON CONFLICT DO UPDATE SET messages = min(messages + excluded.messages, ?9)";
