@@ -7,6 +7,7 @@ mod export;
 mod generate;
 mod import;
 mod inspect;
+mod replay;
 mod reports;
 mod rows;
 mod serve;
@@ -62,6 +63,8 @@ enum Command {
     Show(show::Args),
     /// Write the records of stored reports for other programs
     Export(export::Args),
+    /// Read the archive and the parked mails again with this version's parser
+    Replay(replay::Args),
     /// Look the published DMARC records up and show what is amiss
     Drift(drift::Args),
     /// Write man pages or completions
@@ -86,6 +89,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
             let (_, reader) = reader(path)?;
             print(|out| reports::run(args, &reader, out))
         }
+        Command::Replay(args) => replay::run(args, path),
         Command::Export(args) => {
             let (_, reader) = reader(path)?;
             print(|out| export::run(args, &reader, out))

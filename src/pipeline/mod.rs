@@ -6,6 +6,7 @@
 //! counts. Every step may be done again after a crash and changes nothing then.
 
 mod read;
+pub mod replay;
 pub mod worker;
 
 use std::{

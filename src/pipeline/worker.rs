@@ -21,11 +21,14 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Why the worker cannot go on for now.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+pub enum Trouble {
+    /// It cannot be read or written.
     #[error("the spool fails")]
     Spool(#[from] SpoolError),
+    /// The archive or the report store fails.
     #[error(transparent)]
     Work(#[from] WorkError),
+    /// By a panic.
     #[error("a thread ended")]
     Thread(#[from] tokio::task::JoinError),
 }
@@ -81,6 +84,13 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
     let causes: Vec<_> = causes.map(ToString::to_string).collect();
     causes.join(": ")
+}
+
+/// Works until nothing waits, or something fails; the rest then waits in the spool.
+pub async fn drain(spool: &Spool, rooms: &Arc<Rooms>, config: &Arc<Config>) -> Result<(), Trouble> {
+    let mut owed = None;
+    while batch(spool, rooms, config, &mut owed).await? > 0 {}
+    Ok(())
 }
 
 /// Claims one batch, works on it, and settles it; gives its size.

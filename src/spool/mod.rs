@@ -264,6 +264,12 @@ impl Spool {
         self.ask(Work::Claim).await
     }
 
+    /// Lets parked entries wait for the pipeline again and gives their numbers; not those of which
+    /// only the head was kept.
+    pub async fn retry(&self) -> Result<Vec<i64>, SpoolError> {
+        self.ask(Work::Retry).await
+    }
+
     /// Records what became of claimed entries.
     pub async fn settle(&self, settled: Settled) -> Result<(), SpoolError> {
         self.ask(Work::Settle(settled)).await.map(|_| ())
@@ -329,6 +335,14 @@ impl Reader {
             })
         })
         .transpose()
+    }
+
+    /// The parked entries that [`Spool::retry`] would take.
+    pub fn parked(&self) -> Result<Vec<i64>, SpoolError> {
+        let sql = format!("SELECT id FROM entry WHERE {} ORDER BY id", writer::RETRIED);
+        let mut statement = self.0.prepare(&sql)?;
+        let ids = statement.query_map([crate::limits::OVERSIZE_HEAD], |row| row.get(0))?;
+        Ok(ids.collect::<Result<_, _>>()?)
     }
 
     /// Whether any of `ids` still waits to be worked on.
@@ -445,6 +459,34 @@ mod tests {
         let error = open_beside(dir.path(), Limits::default()).expect_err("an error");
         assert!(matches!(error, SpoolError::Open { .. }), "{error}");
         assert!(path.exists());
+    }
+
+    #[tokio::test]
+    async fn parked_entries_wait_again_when_asked_but_not_heads() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (spool, _writer) =
+            open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
+        let head = vec![0; crate::limits::OVERSIZE_HEAD];
+        let mut ids = Vec::new();
+        for (raw, reason) in [
+            (&b"cut"[..], Rejection::Truncated),
+            (&head, Rejection::TooLarge),
+            (b"bomb", Rejection::TooLarge),
+            (b"killer", Rejection::Crashed),
+        ] {
+            let put = spool.put(entry(raw, Some(reason)));
+            ids.push(put.await.expect("durable"));
+        }
+        let whole = [ids[0], ids[2], ids[3]];
+        let reader = spool.reader().expect("a reader");
+        assert_eq!(reader.parked().expect("read"), whole);
+        assert_eq!(spool.retry().await.expect("waiting"), whole);
+        assert!(reader.parked().expect("read").is_empty());
+        let depth = spool.state().depth();
+        assert_eq!((depth.new_entries, depth.new_bytes), (3, 13));
+        assert_eq!(depth.parked_entries, 1);
+        // What ended the program comes alone.
+        assert_eq!(spool.claim().await.expect("claimed"), [ids[0], ids[2]]);
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{NewEntry, Settled, SpoolError, State, state::Depth};
 use crate::{
-    limits::{CLAIM_BYTES, CLAIM_ENTRIES, MAX_ATTEMPTS, SPOOL_BATCH},
+    limits::{CLAIM_BYTES, CLAIM_ENTRIES, MAX_ATTEMPTS, OVERSIZE_HEAD, SPOOL_BATCH},
     terms::Rejection,
 };
 
@@ -33,6 +33,8 @@ pub enum Work {
     Put(Box<NewEntry>),
     /// Give entries to work on; answers their ids.
     Claim,
+    /// Let parked entries wait again; answers their ids.
+    Retry,
     /// Record what became of them; answers nothing.
     Settle(Settled),
 }
@@ -202,6 +204,16 @@ impl Depth {
         *self.parked_by_network.entry(network).or_default() += bytes;
     }
 
+    fn unpark(&mut self, network: &str, bytes: u64) {
+        self.parked_entries = self.parked_entries.saturating_sub(1);
+        self.parked_bytes = self.parked_bytes.saturating_sub(bytes);
+        if let Some(held) = self.parked_by_network.get_mut(network) {
+            *held = held.saturating_sub(bytes);
+        }
+        self.new_entries += 1;
+        self.new_bytes += bytes;
+    }
+
     fn take_new(&mut self, bytes: u64) {
         self.new_entries = self.new_entries.saturating_sub(1);
         self.new_bytes = self.new_bytes.saturating_sub(bytes);
@@ -216,6 +228,7 @@ fn apply(
     match work {
         Work::Put(entry) => put(transaction, depth, entry).map(|id| vec![id]),
         Work::Claim => claim(transaction, depth),
+        Work::Retry => retry(transaction, depth),
         Work::Settle(settled) => settle(transaction, depth, settled).map(|()| Vec::new()),
     }
 }
@@ -290,6 +303,25 @@ fn claim(transaction: &Transaction<'_>, depth: &mut Depth) -> Result<Vec<i64>, r
     for id in &ids {
         count.execute([id])?;
     }
+    Ok(ids)
+}
+
+/// What a later version may read: not a message of which the door kept only the head (?1 bytes).
+pub(super) const RETRIED: &str = "state = 'parked' AND NOT (reason = 'too_large' AND size = ?1)";
+
+/// What ended the program counts as tried, so that it comes alone, and not for ever.
+fn retry(transaction: &Transaction<'_>, depth: &mut Depth) -> Result<Vec<i64>, rusqlite::Error> {
+    let mut retry = transaction.prepare(&format!(
+        "UPDATE entry SET state = 'new', attempts = (reason IS 'crashed'), reason = NULL
+         WHERE {RETRIED} RETURNING id, network, size"
+    ))?;
+    let mut rows = retry.query([OVERSIZE_HEAD])?;
+    let mut ids = Vec::new();
+    while let Some(row) = rows.next()? {
+        depth.unpark(row.get_ref(1)?.as_str()?, row.get(2)?);
+        ids.push(row.get(0)?);
+    }
+    ids.sort_unstable();
     Ok(ids)
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod fixtures;
 pub mod outcomes;
 pub mod published;
 pub mod queries;
+mod replace;
 pub mod sessions;
 mod sqlite;
 mod values;
@@ -25,6 +26,7 @@ mod write;
 
 use std::{net::IpAddr, path::PathBuf};
 
+pub use replace::{Change, Replaced, Target};
 pub use sqlite::{Reader, Store};
 pub use write::{Batch, Ours, PolicySink, Sink};
 

@@ -102,7 +102,7 @@ impl Reader {
     }
 }
 
-fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
+pub(super) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
     // Immediate: a transaction that first reads could not become a writing one beside another.
     connection
         .transaction_with_behavior(TransactionBehavior::Immediate)

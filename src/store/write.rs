@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-const SECONDS_OF_A_DAY: i64 = 86_400;
+pub(super) const SECONDS_OF_A_DAY: i64 = 86_400;
 
 pub use tls::{Ours, PolicySink};
 
@@ -32,9 +32,9 @@ pub struct Batch<'a> {
 }
 
 /// A row of `document` and what it is to its key.
-struct Document {
-    id: i64,
-    outcome: Outcome,
+pub(super) struct Document {
+    pub(super) id: i64,
+    pub(super) outcome: Outcome,
 }
 
 impl Document {
@@ -81,7 +81,7 @@ impl<'a> Batch<'a> {
             return Err(StoreError::Count(report.messages));
         }
         self.admit(arrival, &report.digest, &report.key(), |batch, document| {
-            batch.report(document, arrival, covering, report)?;
+            batch.report(document, arrival.archive, covering, report)?;
             batch.records(document.id, report, rows)?;
             if document.is_current() {
                 batch.roll_up(covering, report)?;
@@ -226,10 +226,10 @@ impl<'a> Batch<'a> {
         Ok(Document { id, outcome })
     }
 
-    fn report(
+    pub(super) fn report(
         &self,
         document: &Document,
-        arrival: &Arrival,
+        archive: Option<Digest>,
         covering: &Domain,
         report: &Report,
     ) -> Result<(), StoreError> {
@@ -262,7 +262,7 @@ impl<'a> Batch<'a> {
             integer(report.messages),
             packed(&report.notes, String::as_str),
             PARSER_VERSION,
-            arrival.archive.map(|digest| digest.0),
+            archive.map(|digest| digest.0),
         ];
         self.insert(
             "store a report",
@@ -274,7 +274,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Writes the records and holds the reading to what the first one found.
-    fn records(
+    pub(super) fn records(
         &self,
         report_row: i64,
         report: &Report,
@@ -303,7 +303,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn roll_up(&self, covering: &Domain, report: &Report) -> Result<(), StoreError> {
+    pub(super) fn roll_up(&self, covering: &Domain, report: &Report) -> Result<(), StoreError> {
         let failed = || StoreError::sql("roll up a report");
         let sql = "INSERT INTO rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                    ON CONFLICT DO UPDATE SET messages = min(messages + excluded.messages, ?9)";

@@ -20,7 +20,9 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let dir = open_dir();
-        let settings = Settings::new(&dir.path().join("data"));
+        let mut settings = Settings::new(&dir.path().join("data"));
+        let socket = dir.path().join("milter.sock");
+        settings.listen = vec![format!("unix:{}", socket.display())];
         let daemon = Daemon::stopped(&dir.path().join("config.toml"), &settings);
         let place = Self { dir, daemon };
         for mail in ["google", "microsoft", "rfc9990"] {
@@ -179,4 +181,132 @@ fn exported_cells_execute_nothing() {
     let line = csv.lines().find(|line| line.contains("SUM")).unwrap();
     assert!(line.contains("\"'=cmd|' /C calc'!A0;'="), "{line}");
     assert!(line.contains(",'@SUM(A1),"), "{line}");
+}
+
+/// Everything that the store says of its reports and sums, but for times and numbers of rows.
+fn contents(place: &Place) -> Vec<String> {
+    let store = place.open("reports.sqlite");
+    let texts = |sql: &str| -> Vec<String> {
+        let mut statement = store.prepare(sql).unwrap();
+        let columns = statement.column_count();
+        let row = |row: &rusqlite::Row<'_>| {
+            (0..columns)
+                .map(|column| Ok(format!("{:?}", row.get_ref(column)?)))
+                .collect::<rusqlite::Result<String>>()
+        };
+        let rows = statement.query_map([], row).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let mut all = texts("SELECT report.*, document.* FROM report JOIN document USING (id)");
+    all.extend(texts("SELECT * FROM record"));
+    all.extend(texts("SELECT * FROM rollup"));
+    all
+}
+
+impl Place {
+    fn open(&self, file: &str) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.daemon.data().join(file)).unwrap()
+    }
+
+    fn archived(&self) -> Vec<PathBuf> {
+        let mut files = crate::lab::files_below(&self.daemon.data().join("archive"));
+        files.retain(|file| file.is_file());
+        files
+    }
+}
+
+#[test]
+fn replay_replaces_what_an_older_parser_wrote() {
+    let place = Place::new();
+    let before = contents(&place);
+    let (code, said) = place.run(&["replay"]);
+    assert_eq!(code, 0);
+    assert!(said.contains("3 reports as they were"), "{said}");
+    assert_eq!(contents(&place), before);
+
+    // As an older parser might have read it: a record less, another count, another name.
+    let id = id_of(&place, "8593127690416743321");
+    let store = place.open("reports.sqlite");
+    store
+        .execute_batch(&format!(
+            "DELETE FROM record WHERE report = {id} AND seq = 1;
+             UPDATE record SET count = 7 WHERE report = {id} AND seq = 0;
+             UPDATE report SET parser_version = 0, org_name = '', records = 2, messages = 8
+                WHERE id = {id};
+             UPDATE rollup SET messages = messages - 3
+                WHERE domain = 'example.com' AND dkim = 'pass' AND spf = 'pass';
+             UPDATE rollup SET messages = messages - 2
+                WHERE domain = 'example.com' AND disposition = 'reject';"
+        ))
+        .unwrap();
+    drop(store);
+    let altered = contents(&place);
+    assert_ne!(altered, before);
+    let (code, dry) = place.run(&["replay", "--dry-run"]);
+    assert_eq!((code, contents(&place)), (0, altered));
+    let (code, said) = place.run(&["replay", &id]);
+    assert_eq!(code, 0);
+    assert!(said.contains("messages 8 -> 13"), "{said}");
+    assert!(said.contains("records differ"), "{said}");
+    assert_eq!(dry.lines().next(), said.lines().next());
+    assert_eq!(contents(&place), before);
+}
+
+#[test]
+fn replay_leaves_alone_what_it_cannot_read() {
+    let place = Place::new();
+    let before = contents(&place);
+    let files = place.archived();
+    assert_eq!(files.len(), 3);
+    fs::remove_file(&files[0]).unwrap();
+    fs::write(&files[1], b"no gzip").unwrap();
+    let (code, said) = place.run(&["replay"]);
+    assert_eq!(code, 1);
+    assert_eq!(said.matches(": left alone: ").count(), 2, "{said}");
+    assert!(said.contains("1 reports as they were"), "{said}");
+    assert_eq!(contents(&place), before);
+    assert_eq!(place.run(&["replay", "77"]).0, 1);
+}
+
+#[test]
+fn replay_stores_parked_mails_that_can_be_read_now() {
+    let place = Place::new();
+    let whole = Report::new("late", "example.com", &[20, 2]).xml();
+    let half = mails::attached(RUA, &mails::gzip(&whole.as_bytes()[..whole.len() / 2]));
+    let other = mails::attached(RUA, &mails::gzip(&whole.as_bytes()[..whole.len() / 3]));
+    place.import_bytes(&half, 1);
+    place.import_bytes(&other, 1);
+    assert_eq!(place.daemon.spool("parked").len(), 2);
+    let before = place.messages();
+    // What this version cannot read, it could not read before.
+    let reasons = place.daemon.spool("parked");
+    let (code, said) = place.run(&["replay"]);
+    assert!(code == 0 && said.contains("2 parked mails tried"), "{said}");
+    assert_eq!(place.daemon.spool("parked"), reasons);
+    assert_eq!(place.messages(), before);
+
+    let good = mails::attached(RUA, &mails::gzip(whole.as_bytes()));
+    let sql = "UPDATE entry SET raw = ?1, size = length(?1) WHERE raw = ?2";
+    place
+        .open("spool.sqlite")
+        .execute(sql, (&good, &half))
+        .unwrap();
+    let (_, said) = place.run(&["replay", "--dry-run"]);
+    assert!(said.contains(": 1 readable"), "{said}");
+    assert_eq!(place.messages(), before);
+    for _ in 0..2 {
+        assert_eq!(place.run(&["replay"]).0, 0);
+        assert_eq!(place.messages(), before + 22);
+        assert_eq!(place.daemon.spool("parked").len(), 1);
+    }
+}
+
+#[test]
+fn replay_does_not_work_beside_a_daemon_and_reading_does() {
+    let mut place = Place::new();
+    place.daemon.restart();
+    let (code, said) = place.run(&["replay"]);
+    assert!(code == 1 && said.contains("stop it first"), "{said}");
+    assert_eq!(place.lines(&["reports", "--json"]).len(), 3);
+    assert!(!place.lines(&["export", "--json"]).is_empty());
 }

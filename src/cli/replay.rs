@@ -1,0 +1,215 @@
+//! `rua-milter replay [--dry-run] [ID…]`: reads stored reports again from the archive.
+//!
+//! Each report is read with this version's parser and with the configured domains of now. Where
+//! anything differs its rows and its part of the sums are replaced, and what differs is printed;
+//! where nothing does, all stays. A report whose mail is missing, damaged or no longer readable
+//! is named on standard error and left alone, and the exit code is 1.
+//!
+//! Without an ID the parked mails are tried again too, as if they had just arrived; those that
+//! can be read now are stored, the others stay parked with their reasons, which is no failure.
+//!
+//! It works under the lock of the data directory, as the daemon does: stop that first.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::ExitCode,
+    sync::{Arc, Mutex},
+};
+
+use anyhow::{Context as _, bail};
+
+use super::{escape, load, runtime};
+use crate::{
+    archive::{self, Archive},
+    config::Config,
+    data_dir,
+    pipeline::{
+        Rooms,
+        replay::{LeftAlone, readable, replay},
+        worker,
+    },
+    spool,
+    store::{self, Change, Reader, Replaced, Store, StoreError},
+    telemetry::{instruments::Instruments, labels::DomainLabels},
+};
+
+/// Characters of one text that changed.
+const TEXT: usize = 80;
+/// Mails whose outcomes are asked for at once.
+const ASKED: usize = 100;
+
+/// Options of `replay`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Read only these reports again, by the numbers that `reports` lists, and no parked mail
+    #[arg(value_name = "ID")]
+    ids: Vec<i64>,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What was done, in numbers.
+#[derive(Default)]
+struct Totals {
+    same: u64,
+    changed: u64,
+    left_alone: u64,
+    tried: usize,
+    stored: usize,
+}
+
+/// Runs the command.
+pub fn run(mut args: Args, config: &Path) -> anyhow::Result<ExitCode> {
+    let config = Arc::new(load(config)?);
+    let dir = &config.data_dir;
+    data_dir::become_owner(dir)?;
+    let path = dir.join(store::FILE);
+    if let Err(error @ StoreError::NotThere(_)) = Reader::open(&path) {
+        return Err(error.into());
+    }
+    let Some(_lock) = data_dir::try_lock(dir)? else {
+        bail!(
+            "data_dir {} is in use by a running rua-milter: stop it first",
+            dir.display()
+        );
+    };
+    let mut store = Store::open(&path)?;
+    args.ids.sort_unstable();
+    args.ids.dedup();
+    for id in &args.ids {
+        store
+            .target(*id)?
+            .with_context(|| format!("there is no report {id}"))?;
+    }
+    let mut out = std::io::stdout().lock();
+    let mut totals = Totals::default();
+    reports(&args, &mut store, &config, &mut totals, &mut out)?;
+    if args.ids.is_empty() {
+        if args.dry_run {
+            look_at_parked(&config, &mut totals, &mut out)?;
+        } else {
+            runtime()?.block_on(try_parked(&config, store, &mut totals, &mut out))?;
+        }
+    }
+    print(&totals, &mut out)?;
+    Ok(ExitCode::from(u8::from(totals.left_alone > 0)))
+}
+
+fn reports(
+    args: &Args,
+    store: &mut Store,
+    config: &Config,
+    totals: &mut Totals,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let archive = Archive::at(&config.data_dir.join(archive::FOLDER));
+    let tell = |id, done| tell(id, done, totals, out);
+    replay(&args.ids, args.dry_run, (store, &archive), config, tell)
+}
+
+/// Prints what came of one report, unless it is as it was.
+fn tell(
+    id: i64,
+    done: Result<Replaced, LeftAlone>,
+    totals: &mut Totals,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    match done {
+        Err(why) => {
+            totals.left_alone += 1;
+            eprintln!("report {id}: left alone: {:#}", anyhow::Error::from(why));
+        }
+        Ok(replaced) if replaced.is_same() => totals.same += 1,
+        Ok(replaced) => {
+            totals.changed += 1;
+            let mut changes: Vec<_> = replaced.changes.iter().map(change).collect();
+            if replaced.records_differ {
+                changes.push("records differ".to_owned());
+            }
+            writeln!(out, "report {id}: {}", changes.join(", "))?;
+        }
+    }
+    Ok(())
+}
+
+fn change(change: &Change) -> String {
+    let shown = |value: &Option<String>| match value {
+        None => "nothing".to_owned(),
+        Some(text) if text.is_empty() => "nothing".to_owned(),
+        Some(text) => escape::text(text, TEXT),
+    };
+    let (before, after) = (shown(&change.before), shown(&change.after));
+    format!("{} {before} -> {after}", change.column)
+}
+
+/// Says which parked mails could be stored now.
+fn look_at_parked(config: &Config, totals: &mut Totals, out: &mut dyn Write) -> anyhow::Result<()> {
+    let path = config.data_dir.join(spool::FILE);
+    if !path.exists() {
+        return Ok(());
+    }
+    let reader = spool::Reader::open(&path)?;
+    for id in reader.parked()? {
+        totals.tried += 1;
+        let Some(entry) = reader.load(id)? else {
+            continue;
+        };
+        let reports = readable(&entry, config);
+        if reports > 0 {
+            totals.stored += 1;
+            writeln!(out, "parked mail {id}: {reports} readable")?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the parked mails to the pipeline, which parks again what it cannot use.
+async fn try_parked(
+    config: &Arc<Config>,
+    store: Store,
+    totals: &mut Totals,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let dir = &config.data_dir;
+    let (spool, writer) = spool::open(dir, config.limits, Arc::default())?;
+    let rooms = Arc::new(Rooms {
+        store: Arc::new(Mutex::new(store)),
+        archive: Archive::open(&dir.join(archive::FOLDER))?,
+        instruments: Arc::new(Instruments::disconnected()),
+        labels: Arc::new(DomainLabels::new(0, [])),
+    });
+    let ids = spool.retry().await?;
+    worker::drain(&spool, &rooms, config).await?;
+    let still = spool.reader()?.parked()?;
+    totals.tried = ids.len();
+    let is_read = |id: &i64| still.binary_search(id).is_err();
+    let read: Vec<i64> = ids.into_iter().filter(is_read).collect();
+    totals.stored = read.len();
+    let reader = Reader::open(&dir.join(store::FILE))?;
+    for some in read.chunks(ASKED) {
+        for part in reader.outcomes(&config.node, spool.id(), some)? {
+            let report_id = part.report.map_or_else(String::new, |r| r.report_id);
+            let report_id = escape::text(&report_id, TEXT);
+            let (id, outcome) = (part.spool_id, part.outcome);
+            writeln!(out, "parked mail {id}: {outcome} {report_id}")?;
+        }
+    }
+    drop(spool);
+    writer.join();
+    Ok(())
+}
+
+fn print(totals: &Totals, out: &mut dyn Write) -> std::io::Result<()> {
+    for (what, number) in [
+        ("reports as they were", totals.same),
+        ("reports that read otherwise", totals.changed),
+        ("reports left alone", totals.left_alone),
+        ("parked mails tried", totals.tried as u64),
+        ("  readable now", totals.stored as u64),
+    ] {
+        writeln!(out, "{number:>12} {what}")?;
+    }
+    Ok(())
+}
