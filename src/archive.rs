@@ -14,6 +14,8 @@
 //! [`put`]: Archive::put
 //! [`get`]: Archive::get
 
+mod walk;
+
 use std::{
     collections::BTreeSet,
     fs::{self, DirBuilder, File, OpenOptions},
@@ -27,6 +29,7 @@ use jiff::{Timestamp, tz::Offset};
 use sha2::{Digest as _, Sha256};
 
 use crate::{limits, report::Digest};
+pub use walk::Found;
 
 /// The directory within the data directory.
 pub const FOLDER: &str = "archive";

@@ -8,11 +8,16 @@
 //! Without an ID the parked mails are tried again too, as if they had just arrived; those that
 //! can be read now are stored, the others stay parked with their reasons, which is no failure.
 //!
+//! `--rebuild` fills a store from the archive where there is none: with what every mail holds,
+//! as it was first counted. Later arrivals of the same reports are lost then, and so is the
+//! history of `drift`. The store appears under its name once it is whole.
+//!
 //! It works under the lock of the data directory, as the daemon does: stop that first.
 
 use std::{
-    io::Write,
-    path::Path,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex},
 };
@@ -25,7 +30,7 @@ use crate::{
     config::Config,
     data_dir,
     pipeline::{
-        Rooms,
+        self, Rooms,
         replay::{LeftAlone, readable, replay},
         worker,
     },
@@ -48,6 +53,9 @@ pub struct Args {
     /// Say what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Make a new store from the archive, after the old one was lost or moved away
+    #[arg(long, conflicts_with_all = ["ids", "dry_run"])]
+    rebuild: bool,
 }
 
 /// What was done, in numbers.
@@ -66,7 +74,9 @@ pub fn run(mut args: Args, config: &Path) -> anyhow::Result<ExitCode> {
     let dir = &config.data_dir;
     data_dir::become_owner(dir)?;
     let path = dir.join(store::FILE);
-    if let Err(error @ StoreError::NotThere(_)) = Reader::open(&path) {
+    if !args.rebuild
+        && let Err(error @ StoreError::NotThere(_)) = Reader::open(&path)
+    {
         return Err(error.into());
     }
     let Some(_lock) = data_dir::try_lock(dir)? else {
@@ -75,6 +85,9 @@ pub fn run(mut args: Args, config: &Path) -> anyhow::Result<ExitCode> {
             dir.display()
         );
     };
+    if args.rebuild {
+        return rebuild(&config, &path);
+    }
     let mut store = Store::open(&path)?;
     args.ids.sort_unstable();
     args.ids.dedup();
@@ -83,7 +96,7 @@ pub fn run(mut args: Args, config: &Path) -> anyhow::Result<ExitCode> {
             .target(*id)?
             .with_context(|| format!("there is no report {id}"))?;
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     let mut totals = Totals::default();
     reports(&args, &mut store, &config, &mut totals, &mut out)?;
     if args.ids.is_empty() {
@@ -174,12 +187,7 @@ async fn try_parked(
 ) -> anyhow::Result<()> {
     let dir = &config.data_dir;
     let (spool, writer) = spool::open(dir, config.limits, Arc::default())?;
-    let rooms = Arc::new(Rooms {
-        store: Arc::new(Mutex::new(store)),
-        archive: Archive::open(&dir.join(archive::FOLDER))?,
-        instruments: Arc::new(Instruments::disconnected()),
-        labels: Arc::new(DomainLabels::new(0, [])),
-    });
+    let rooms = Arc::new(rooms(store, dir)?);
     let ids = spool.retry().await?;
     worker::drain(&spool, &rooms, config).await?;
     let still = spool.reader()?.parked()?;
@@ -201,7 +209,48 @@ async fn try_parked(
     Ok(())
 }
 
-fn print(totals: &Totals, out: &mut dyn Write) -> std::io::Result<()> {
+/// Makes a store beside the place where there is none, and puts it there once it is whole.
+fn rebuild(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
+    let named = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    // A journal of the old store would be taken for one of the new.
+    if let Some(old) = ["", "-wal"].map(named).iter().find(|old| old.exists()) {
+        bail!(
+            "{} is there: to rebuild the store, move it away first",
+            old.display()
+        );
+    }
+    for unfinished in ["", "-wal", "-shm"].map(|end| named(&format!(".rebuild{end}"))) {
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    let (dir, beside) = (&config.data_dir, named(".rebuild"));
+    let rooms = rooms(Store::open(&beside)?, dir)?;
+    let mut not_taken = 0;
+    let mails = pipeline::rebuild::rebuild(config, &rooms, |digest, why| {
+        not_taken += 1;
+        eprintln!("{digest}: not taken whole: {:#}", anyhow::Error::from(why));
+    })?;
+    // The last connection takes its journal along.
+    drop(rooms);
+    fs::rename(&beside, path)
+        .and_then(|()| File::open(dir)?.sync_all())
+        .with_context(|| format!("cannot put {} in place", path.display()))?;
+    println!("{mails:>12} archived mails read\n{not_taken:>12} not taken whole");
+    Ok(ExitCode::from(u8::from(not_taken > 0)))
+}
+
+fn rooms(store: Store, dir: &Path) -> anyhow::Result<Rooms> {
+    Ok(Rooms {
+        store: Arc::new(Mutex::new(store)),
+        archive: Archive::open(&dir.join(archive::FOLDER))?,
+        instruments: Arc::new(Instruments::disconnected()),
+        labels: Arc::new(DomainLabels::new(0, [])),
+    })
+}
+
+fn print(totals: &Totals, out: &mut dyn Write) -> io::Result<()> {
     for (what, number) in [
         ("reports as they were", totals.same),
         ("reports that read otherwise", totals.changed),

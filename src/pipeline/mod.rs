@@ -6,6 +6,7 @@
 //! counts. Every step may be done again after a crash and changes nothing then.
 
 mod read;
+pub mod rebuild;
 pub mod replay;
 pub mod worker;
 
@@ -26,6 +27,9 @@ use crate::{
     terms::{Kind, Outcome, Rejection, Stage, TlsPolicy},
 };
 use read::{Body, Found, Parts, Whole};
+
+/// The line of the archive that holds the envelope, up to its JSON.
+const ENVELOPE: &str = "X-Rua-Milter-Envelope: ";
 
 /// Where a batch goes.
 pub struct Rooms {
@@ -143,7 +147,7 @@ fn archive_new(
 /// The envelope as a header line of JSON: everything that only the MTA knew.
 fn envelope_line(entry: &Entry) -> String {
     let json = serde_json::to_string(&entry.envelope).expect("strings are always JSON");
-    format!("X-Rua-Milter-Envelope: {json}\n")
+    format!("{ENVELOPE}{json}\n")
 }
 
 fn arrival(entry: &Entry, archive: Option<Digest>, spool: &str, config: &Config) -> Arrival {

@@ -310,3 +310,51 @@ fn replay_does_not_work_beside_a_daemon_and_reading_does() {
     assert_eq!(place.lines(&["reports", "--json"]).len(), 3);
     assert!(!place.lines(&["export", "--json"]).is_empty());
 }
+
+#[test]
+fn a_lost_store_is_rebuilt_from_the_archive() {
+    let place = Place::new();
+    // A mail that comes twice, and a revision, which stays one.
+    place.import(&sample("google"), 0);
+    let revised = Report::new("8593127690416743321", "example.com", &[500]);
+    place.import_bytes(&revised.google(RUA), 0);
+    let asked = [
+        &["reports", "--json"][..],
+        &["export", "--json"],
+        &["summary", "--json", "--days", "0"],
+    ];
+    let ask = |place: &Place| asked.map(|args| place.run(args));
+    let before = ask(&place);
+    assert!(before[0].1.contains("revision"), "{}", before[0].1);
+    let (code, said) = place.run(&["replay", "--rebuild"]);
+    assert!(code == 1 && said.contains("move it away"), "{said}");
+
+    let store = place.daemon.data().join("reports.sqlite");
+    for companion in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{companion}", store.display()));
+    }
+    assert_eq!(place.run(&["replay"]).0, 1, "nothing to replay");
+    assert!(!store.exists());
+    fs::write(store.with_extension("sqlite.rebuild"), b"unfinished").unwrap();
+    let (code, said) = place.run(&["replay", "--rebuild"]);
+    assert!(
+        code == 0 && said.contains("4 archived mails read"),
+        "{said}"
+    );
+    assert_eq!(ask(&place), before);
+    let beside = fs::read_dir(place.daemon.data()).unwrap();
+    let left = |name: std::ffi::OsString| name.to_string_lossy().contains("rebuild");
+    assert!(
+        !beside
+            .into_iter()
+            .any(|file| left(file.unwrap().file_name()))
+    );
+    let (code, said) = place.run(&["replay"]);
+    assert!(
+        code == 0 && said.contains("4 reports as they were"),
+        "{said}"
+    );
+    let raw = ["show", &id_of(&place, "0e4a92f9f3ab4d1d"), "--raw"];
+    let mail = fs::read_to_string(sample("microsoft")).unwrap();
+    assert_eq!(place.run(&raw), (0, mail));
+}

@@ -1,0 +1,104 @@
+//! An empty store, filled from the archive.
+//!
+//! Each archived mail goes through the pipeline as if it had arrived when its file was written.
+//! Only the first mail of a report is archived, so what is lost are the later arrivals, next to
+//! everything that never came from a mail: the history of the watch over DNS, and the documents
+//! that retention remembered.
+
+use std::collections::HashMap;
+
+use super::{ENVELOPE, Rooms, WorkError, work};
+use crate::{
+    archive::{ArchiveError, Found},
+    config::Config,
+    limits,
+    report::Digest,
+    spool::{Entry, Envelope},
+    terms::{Door, Rejection},
+};
+
+/// Stands for the spool in records of arrivals; those of real ones are hexadecimal numbers.
+const SPOOL: &str = "archive";
+
+/// Why something in the archive was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
+    /// It cannot be had.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// It cannot be used.
+    #[error("{0}")]
+    Unread(Rejection),
+}
+
+/// Reads the whole archive into the store, tells what was not taken, and gives the number of
+/// mails; blocking.
+pub fn rebuild(
+    config: &Config,
+    rooms: &Rooms,
+    mut tell: impl FnMut(Digest, NotTaken),
+) -> Result<u64, WorkError> {
+    let mut batch = Batch::default();
+    let mut mails = 0;
+    for day in rooms.archive.days()? {
+        for found in rooms.archive.mails(day)? {
+            mails += 1;
+            match get(rooms, found, mails) {
+                Err(error) => tell(found.digest, error.into()),
+                Ok(entry) => batch.add(found.digest, entry),
+            }
+            if batch.is_full() {
+                batch.store(config, rooms, &mut tell)?;
+            }
+        }
+    }
+    batch.store(config, rooms, &mut tell)?;
+    Ok(mails.unsigned_abs())
+}
+
+fn get(rooms: &Rooms, found: Found, id: i64) -> Result<Entry, ArchiveError> {
+    let mail = rooms.archive.get(&found.digest, found.arrived)?;
+    let envelope = std::str::from_utf8(&mail.envelope).ok();
+    let envelope = envelope
+        .and_then(|lines| lines.lines().find_map(|line| line.strip_prefix(ENVELOPE)))
+        .and_then(|json| serde_json::from_str(json).ok());
+    Ok(Entry {
+        id,
+        arrived: found.arrived,
+        envelope: envelope.unwrap_or_else(|| Envelope::of(Door::Import)),
+        raw: mail.raw,
+    })
+}
+
+/// Mails for one transaction, as many as the pipeline claims from a spool.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Entry>,
+    names: HashMap<i64, Digest>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, name: Digest, entry: Entry) {
+        self.bytes += entry.raw.len();
+        self.names.insert(entry.id, name);
+        self.entries.push(entry);
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.len() >= limits::CLAIM_ENTRIES || self.bytes >= limits::CLAIM_BYTES
+    }
+
+    fn store(
+        &mut self,
+        config: &Config,
+        rooms: &Rooms,
+        tell: &mut impl FnMut(Digest, NotTaken),
+    ) -> Result<(), WorkError> {
+        let Self { entries, names, .. } = std::mem::take(self);
+        for (id, reason) in work(&entries, SPOOL, config, rooms)?.parked {
+            tell(names[&id], NotTaken::Unread(reason));
+        }
+        Ok(())
+    }
+}
