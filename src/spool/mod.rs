@@ -477,14 +477,15 @@ mod tests {
             let put = spool.put(entry(raw, Some(reason)));
             ids.push(put.await.expect("durable"));
         }
+        let held = spool.state().depth().parked_bytes;
         let whole = [ids[0], ids[2], ids[3]];
         let reader = spool.reader().expect("a reader");
         assert_eq!(reader.parked().expect("read"), whole);
         assert_eq!(spool.retry().await.expect("waiting"), whole);
         assert!(reader.parked().expect("read").is_empty());
         let depth = spool.state().depth();
-        assert_eq!((depth.new_entries, depth.new_bytes), (3, 13));
-        assert_eq!(depth.parked_entries, 1);
+        assert_eq!((depth.new_entries, depth.parked_entries), (3, 1));
+        assert_eq!(depth.new_bytes + depth.parked_bytes, held);
         // What ended the program comes alone.
         assert_eq!(spool.claim().await.expect("claimed"), [ids[0], ids[2]]);
     }

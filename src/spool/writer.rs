@@ -307,7 +307,8 @@ fn claim(transaction: &Transaction<'_>, depth: &mut Depth) -> Result<Vec<i64>, r
 }
 
 /// What a later version may read: not a message of which the door kept only the head (?1 bytes).
-pub(super) const RETRIED: &str = "state = 'parked' AND NOT (reason = 'too_large' AND size = ?1)";
+pub(super) const RETRIED: &str =
+    "state = 'parked' AND NOT (reason = 'too_large' AND length(raw) = ?1)";
 
 /// What ended the program counts as tried, so that it comes alone, and not for ever.
 fn retry(transaction: &Transaction<'_>, depth: &mut Depth) -> Result<Vec<i64>, rusqlite::Error> {
