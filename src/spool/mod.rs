@@ -477,7 +477,7 @@ mod tests {
             let put = spool.put(entry(raw, Some(reason)));
             ids.push(put.await.expect("durable"));
         }
-        let held = spool.state().depth().parked_bytes;
+        let bytes_before = spool.state().depth().parked_bytes;
         let whole = [ids[0], ids[2], ids[3]];
         let reader = spool.reader().expect("a reader");
         assert_eq!(reader.parked().expect("read"), whole);
@@ -485,7 +485,7 @@ mod tests {
         assert!(reader.parked().expect("read").is_empty());
         let depth = spool.state().depth();
         assert_eq!((depth.new_entries, depth.parked_entries), (3, 1));
-        assert_eq!(depth.new_bytes + depth.parked_bytes, held);
+        assert_eq!(depth.new_bytes + depth.parked_bytes, bytes_before);
         // What ended the program comes alone.
         assert_eq!(spool.claim().await.expect("claimed"), [ids[0], ids[2]]);
     }
