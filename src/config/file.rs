@@ -75,7 +75,8 @@ impl Source<'_> {
     fn parse(&self) -> Result<Config, ConfigError> {
         let raw: Raw = toml::from_str(self.text).map_err(|error| {
             let span = error.span().unwrap_or(0..0);
-            self.wrong(&span, error.message().to_owned())
+            // serde's words for types are a programmer's.
+            self.wrong(&span, error.message().replace("i64", "a whole number"))
         })?;
         Ok(Config {
             data_dir: raw
@@ -532,7 +533,8 @@ mod tests {
         );
         let kind = error("[milter]\nmax_connections = \"many\"\n");
         assert!(
-            kind.starts_with("rua-milter.toml:2: max_connections: invalid type"),
+            kind.starts_with("rua-milter.toml:2: max_connections: invalid type")
+                && kind.ends_with("expected a whole number"),
             "{kind}"
         );
         let twice = error("[[domain]]\nname = \"a.example\"\n[[domain]]\nname = \"A.example.\"\n");

@@ -387,6 +387,26 @@ fn health_is_whether_mail_can_be_made_durable() {
     until("it is well again", SOON, || page(port, "/health").0 == 200);
 }
 
+/// The watchdog is fed by the doors and by the spool's writer, and a sick report store is nothing
+/// to restart the program for.
+#[test]
+fn systemd_s_watchdog_is_fed_while_the_report_store_is_locked() {
+    let (mut lab, _) = lab(|settings| {
+        settings
+            .env
+            .push(("WATCHDOG_USEC".into(), "1500000".into()));
+    });
+    let store = lab.daemon.data().join("reports.sqlite");
+    until("there is a store", SOON, || store.exists());
+    let store = rusqlite::Connection::open(store).expect("a store");
+    store.busy_timeout(SOON).expect("a timeout");
+    store.execute_batch("BEGIN EXCLUSIVE").expect("the lock");
+    for _ in 0..4 {
+        lab.daemon.hear("WATCHDOG=1");
+    }
+    assert!(!lab.daemon.log().contains("no sign of life"));
+}
+
 #[test]
 fn a_record_that_drifts_is_a_finding_on_the_page_until_it_is_mended() {
     let weak = "_dmarc TXT \"v=DMARC1; p=none; rua=mailto:rua@reports.example\"";
