@@ -113,8 +113,21 @@ pub const MAX_RECORDS: u64 = 2_000_000;
 pub const MAX_PER_RECORD: usize = 100;
 /// Characters kept of one text of a reporter.
 pub const MAX_TEXT: usize = 1_024;
+/// Characters kept of a language tag (RFC 5646 section 4.4.1: every sensible one fits).
+pub const MAX_LANG: usize = 35;
 /// `error` elements and notes kept of one report.
 pub const MAX_NOTES: usize = 100;
+/// Bad records listed of one report; more are only counted.
+pub const MAX_SKIPPED: usize = 100;
+/// First second at which a stranger's report may begin, 2010-01-01: DMARC is from 2012.
+pub const EARLIEST_BEGIN: i64 = 1_262_304_000;
+/// Seconds that a stranger's report may cover, a leap year. The longest seen covers 97 hours.
+pub const MAX_RANGE: i64 = 366 * 86_400;
+/// Seconds that a report covers without being odd: a day is usual, and ranges slide.
+pub const LONG_RANGE: i64 = 2 * 86_400;
+/// Seconds by which a range may end after the report came: days of the reporter's time zone, and
+/// clocks that are wrong.
+pub const MAX_AHEAD: i64 = 2 * 86_400;
 /// Bytes that the entries of one batch hold besides their mails: records kept between the first
 /// reading and the store, heads of reports, zip files that lay in another container. A document
 /// whose records find no room is read a second time; entries that find none wait for the next

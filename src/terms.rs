@@ -119,7 +119,7 @@ words! {
 
     /// What makes a stored report worth a look.
     Flag {
-        /// Records were left out because they were bad.
+        /// Records were left out because they were bad, or the document has no end.
         Incomplete = "incomplete",
         /// Came after another document with its key: kept, and in no sum.
         Revision = "revision",
@@ -200,12 +200,24 @@ words! {
         WrongRoot = "wrong_root",
         /// No domain that the report is about.
         NoDomain = "no_domain",
-        /// No usable date range, or one that cannot be.
+        /// No date range, one that cannot be, or one that is not to be believed.
         BadDates = "bad_dates",
         /// The whole report counts more messages than 64 bits hold.
         BadCount = "bad_count",
         /// Our own fault: processing ended the program repeatedly.
         Crashed = "crashed",
+    }
+
+    /// Why a record of a report, or a policy of a TLS report, was left out.
+    LeftOut {
+        /// `source_ip` is no address.
+        SourceIp = "bad_source_ip",
+        /// `count` is no number of messages.
+        Messages = "bad_message_count",
+        /// A session count is no number.
+        Sessions = "bad_session_count",
+        /// The policy is about what is no domain.
+        PolicyDomain = "bad_policy_domain",
     }
 
     /// `disposition` of a record (RFC 7489 appendix C; `pass` since RFC 9990).

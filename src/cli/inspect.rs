@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context;
 use comfy_table::{ContentArrangement, Table, presets};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{escape, rows::minute};
@@ -15,13 +16,17 @@ use crate::{
     domain::Domain,
     intake::import::{self, Mail, Unreadable},
     limits::{INSPECT_FILE, INSPECT_ROWS},
-    report::{self, Whole, aggregate::Hints},
-    terms::{Kind, Rejection},
+    report::{self, Skipped, Whole, aggregate::Hints, range},
+    terms::{Flag, Kind, Rejection},
     unpack::{self, Bounds, Document, Shape},
 };
 
 /// Characters of one cell.
 const CELL: usize = 200;
+/// A note of ours, as the readers have no clock.
+const AHEAD: &str = "a range that ends in the future: not believed";
+/// Bad records of one report that a person is told of one by one.
+const LEFT_OUT: usize = 10;
 
 /// Read reports and show what they say, without storing anything
 ///
@@ -67,6 +72,8 @@ struct Facts {
     records: u64,
     messages: u64,
     skipped_records: u64,
+    skipped: Vec<Skipped>,
+    flags: Vec<Flag>,
     notes: Vec<String>,
     digest: String,
 }
@@ -138,7 +145,14 @@ fn read(document: &Document) -> What {
         is_json: document.shape == Shape::Json,
     };
     match report::read(|| document.open(), &hints, 0) {
-        Ok(whole) => What::Report(Box::new(Facts::of(whole))),
+        Ok(whole) => {
+            let mut facts = Facts::of(whole);
+            if range::is_ahead(facts.end, Timestamp::now().as_second()) {
+                facts.notes.push(AHEAD.to_owned());
+            }
+            facts.flags = report::flags(facts.skipped_records, &facts.notes);
+            What::Report(Box::new(facts))
+        }
         Err(unread) => error(unread.kind, unread.broken.rejection),
     }
 }
@@ -158,7 +172,9 @@ impl Facts {
                     end: report.metadata.end,
                     records: report.records,
                     messages: report.messages,
+                    flags: Vec::new(),
                     skipped_records: report.skipped_records,
+                    skipped: report.skipped,
                     notes: report.notes,
                     digest: report.digest.to_string(),
                 }
@@ -174,7 +190,9 @@ impl Facts {
                     end: report.end,
                     records: report.policies,
                     messages: report.sessions,
+                    flags: Vec::new(),
                     skipped_records: report.skipped_policies,
+                    skipped: report.skipped,
                     notes: report.notes,
                     digest: report.digest.to_string(),
                 }
@@ -229,6 +247,17 @@ impl Show {
     }
 }
 
+/// Each record that was left out and the reason, as far as they are listed; then their number.
+pub fn left_out(skipped: u64, listed: &[Skipped]) -> Vec<String> {
+    let one = |it: &Skipped| format!("record {} left out: {}", it.record, it.reason);
+    let mut lines: Vec<_> = listed.iter().take(LEFT_OUT).map(one).collect();
+    let more = skipped.saturating_sub(lines.len() as u64);
+    if more > 0 {
+        lines.push(format!("{more} more left out"));
+    }
+    lines
+}
+
 fn table() -> Table {
     let mut table = Table::new();
     table
@@ -243,10 +272,8 @@ fn table() -> Table {
 fn row(line: Line) -> [String; 9] {
     match line.what {
         What::Report(facts) => {
-            let mut remarks = facts.notes;
-            if facts.skipped_records > 0 {
-                remarks.insert(0, format!("{} records left out", facts.skipped_records));
-            }
+            let mut remarks = left_out(facts.skipped_records, &facts.skipped);
+            remarks.extend(facts.notes);
             [
                 line.path,
                 line.part,

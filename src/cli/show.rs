@@ -10,7 +10,7 @@ use std::{io::Write, path::Path};
 use anyhow::Context as _;
 
 use super::{
-    escape, reports,
+    escape, inspect, reports,
     rows::{Rows, minute},
 };
 use crate::{
@@ -85,15 +85,15 @@ fn head(report: &StoredReport, out: &mut dyn Write) -> std::io::Result<()> {
         domain => domain.to_owned(),
     };
     let pct = policy.pct.map_or_else(String::new, |pct| pct.to_string());
-    let skipped = match listed.skipped_records {
-        0 => String::new(),
-        skipped => skipped.to_string(),
-    };
+    let contact = worded(
+        report.extra_contact_info.clone(),
+        report.extra_contact_info_lang.as_deref(),
+    );
     let lines = [
         ("report", format!("{} ({})", listed.id, listed.kind)),
         ("reporter", listed.org_name.clone()),
         ("email", report.email.clone()),
-        ("contact", report.extra_contact_info.clone()),
+        ("contact", contact),
         ("report id", listed.report_id.clone()),
         ("generator", report.generator.clone()),
         ("version", report.version.clone()),
@@ -110,7 +110,6 @@ fn head(report: &StoredReport, out: &mut dyn Write) -> std::io::Result<()> {
         ("testing", stated(&policy.testing)),
         ("discovery method", stated(&policy.discovery_method)),
         ("records", listed.records.to_string()),
-        ("left out", skipped),
         ("messages", listed.messages.to_string()),
         ("flags", reports::words(&listed.flags)),
         ("parser", report.parser_version.to_string()),
@@ -122,13 +121,27 @@ fn head(report: &StoredReport, out: &mut dyn Write) -> std::io::Result<()> {
         text => writeln!(out, "{name:>16}: {}", escape::text(text, TEXT)),
     };
     lines.iter().try_for_each(|(name, text)| line(name, text))?;
-    notes(report).try_for_each(|(name, text)| line(name, text))
+    notes(report).try_for_each(|(name, text)| line(name, &text))
 }
 
-/// Notes and the reporter's errors, each with its name.
-fn notes(report: &StoredReport) -> impl Iterator<Item = (&'static str, &str)> {
-    let notes = report.listed.notes.iter().map(|note| ("note", &**note));
-    notes.chain(report.errors.iter().map(|error| ("error", &**error)))
+/// Notes, records that were left out and the reporter's errors, each with its name.
+fn notes(report: &StoredReport) -> impl Iterator<Item = (&'static str, String)> {
+    let listed = &report.listed;
+    let notes = listed.notes.iter().map(|note| ("note", note.clone()));
+    let left_out = inspect::left_out(listed.skipped_records, &listed.skipped);
+    let errors = report.errors.iter();
+    let errors = errors.map(|it| ("error", worded(it.text.clone(), it.lang.as_deref())));
+    notes
+        .chain(left_out.into_iter().map(|line| ("note", line)))
+        .chain(errors)
+}
+
+/// A text with its language behind it, such as `Nachricht [de]`.
+fn worded(text: String, lang: Option<&str>) -> String {
+    match lang {
+        Some(lang) => format!("{text} [{lang}]"),
+        None => text,
+    }
 }
 
 fn arrivals(report: &StoredReport, out: &mut dyn Write) -> std::io::Result<()> {
@@ -218,7 +231,11 @@ fn record_row(record: &StoredRecord) -> [String; 12] {
 pub fn reasons(record: &StoredRecord) -> String {
     joined(record.reasons.iter().map(|reason| {
         let kind = reason.kind.as_deref().unwrap_or_default();
-        described(kind.to_owned(), &reason.comment)
+        described(
+            kind.to_owned(),
+            &reason.comment,
+            reason.comment_lang.as_deref(),
+        )
     }))
 }
 
@@ -227,7 +244,7 @@ pub fn signatures(record: &StoredRecord) -> String {
     joined(record.dkim_auth.iter().map(|dkim| {
         let result = dkim.result.as_deref().unwrap_or_default();
         let cell = format!("{}/{}={result}", dkim.domain, dkim.selector);
-        described(cell, &dkim.human_result)
+        described(cell, &dkim.human_result, dkim.human_result_lang.as_deref())
     }))
 }
 
@@ -237,12 +254,13 @@ pub fn spf_checks(record: &StoredRecord) -> String {
         let scope = spf.scope.iter().map(|scope| format!("{scope} "));
         let result = spf.result.as_deref().unwrap_or_default();
         let cell = format!("{}{}={result}", scope.collect::<String>(), spf.domain);
-        described(cell, &spf.human_result)
+        described(cell, &spf.human_result, spf.human_result_lang.as_deref())
     }))
 }
 
-fn described(cell: String, words: &str) -> String {
-    match (&*cell, words) {
+fn described(cell: String, words: &str, lang: Option<&str>) -> String {
+    let words = worded(words.to_owned(), lang);
+    match (&*cell, &*words) {
         (_, "") => cell,
         ("", words) => format!("({words})"),
         (cell, words) => format!("{cell} ({words})"),

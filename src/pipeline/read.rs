@@ -6,9 +6,9 @@ use crate::{
     config::Config,
     domain::Domain,
     report::{
-        self, Broken, Digest, Record,
+        self, Broken, Digest, Record, Words,
         aggregate::{self, Hints},
-        tls,
+        range, tls,
     },
     spool::Entry,
     store::Ours,
@@ -82,7 +82,7 @@ fn read_parts<'a>(entry: &'a Entry, config: &Config, memory: &mut usize) -> Part
     *memory = memory.saturating_sub(unpacked.inner_zips);
     let mut found = Vec::with_capacity(unpacked.documents.len() + unpacked.rejected.len());
     for (index, document) in unpacked.documents.iter().enumerate() {
-        found.push(read_document(index, document, config, memory));
+        found.push(read_document(index, document, entry, config, memory));
     }
     found.extend(
         unpacked
@@ -109,7 +109,13 @@ fn read_parts<'a>(entry: &'a Entry, config: &Config, memory: &mut usize) -> Part
     }
 }
 
-fn read_document(index: usize, document: &Document, config: &Config, memory: &mut usize) -> Found {
+fn read_document(
+    index: usize,
+    document: &Document,
+    entry: &Entry,
+    config: &Config,
+    memory: &mut usize,
+) -> Found {
     let part = document.part.clone();
     let reject = |part, reason, offset| Found::Rejected {
         part,
@@ -130,6 +136,10 @@ fn read_document(index: usize, document: &Document, config: &Config, memory: &mu
     let Some((covering, body)) = body else {
         return reject(part, Rejection::ForeignDomain, None);
     };
+    let (begin, end) = body.range();
+    if !range::is_believed(begin, end, entry.arrived, entry.envelope.door) {
+        return reject(part, Rejection::BadDates, None);
+    }
     *memory = memory.saturating_sub(body.size());
     Found::Whole(Box::new(Whole {
         document: index,
@@ -232,14 +242,91 @@ impl Whole {
 }
 
 impl Body {
+    /// First and last second of what it covers.
+    fn range(&self) -> (i64, i64) {
+        match self {
+            Self::Aggregate(read) => (read.report.metadata.begin, read.report.metadata.end),
+            Self::Tls(body) => (body.read.report.begin, body.read.report.end),
+        }
+    }
+
     /// What it takes of the room for what is kept.
     fn size(&self) -> usize {
         match self {
             Self::Aggregate(read) => {
                 let errors = read.report.metadata.errors.iter();
-                read.size + errors.map(String::len).sum::<usize>()
+                read.size + errors.map(Words::len).sum::<usize>()
             }
             Self::Tls(body) => body.read.size,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        limits::{EARLIEST_BEGIN, MAX_AHEAD, MAX_RANGE},
+        pipeline::tests::{config, entry},
+        spool::Envelope,
+        terms::Door,
+    };
+
+    const ARRIVED: i64 = 1_700_000_000;
+
+    fn aggregate(begin: i64, end: i64) -> String {
+        format!(
+            "<feedback><report_metadata><date_range><begin>{begin}</begin><end>{end}</end>\
+             </date_range></report_metadata><policy_published><domain>example.com</domain>\
+             </policy_published></feedback>"
+        )
+    }
+
+    fn tls(begin: i64, end: i64) -> String {
+        let time = |second| jiff::Timestamp::from_second(second).unwrap();
+        format!(
+            "{{\"organization-name\":\"o\",\"report-id\":\"1\",\"date-range\":\
+             {{\"start-datetime\":\"{}\",\"end-datetime\":\"{}\"}},\
+             \"policies\":[{{\"policy\":{{\"policy-domain\":\"example.com\"}}}}]}}",
+            time(begin),
+            time(end)
+        )
+    }
+
+    #[test]
+    fn a_range_is_parked_beyond_each_limit_unless_an_operator_vouches_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let outcome = |door, document: String| {
+            let mut entry = entry(1, document.into_bytes());
+            entry.arrived = ARRIVED;
+            entry.envelope = Envelope::of(door);
+            match read(&entry, &config, &mut { usize::MAX }).found.pop() {
+                Some(Found::Whole(_)) => None,
+                Some(Found::Rejected { reason, .. }) => Some(reason),
+                None => panic!("nothing found"),
+            }
+        };
+        let parked = Some(Rejection::BadDates);
+        let (first, now) = (EARLIEST_BEGIN, ARRIVED);
+        for (begin, end, by_mail, imported) in [
+            (now, now + MAX_AHEAD, None, None),
+            (now, now + MAX_AHEAD + 1, parked, parked),
+            (first, first + 86_399, None, None),
+            (first - 1, first + 86_399, parked, None),
+            (first, first + MAX_RANGE, None, None),
+            (first, first + MAX_RANGE + 1, parked, None),
+        ] {
+            for document in [aggregate(begin, end), tls(begin, end)] {
+                for door in [Door::Milter, Door::Hook] {
+                    assert_eq!(outcome(door, document.clone()), by_mail, "{document}");
+                }
+                assert_eq!(
+                    outcome(Door::Import, document.clone()),
+                    imported,
+                    "{document}"
+                );
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //! pass over the same document takes the same way. Memory does not grow with the records.
 //!
 //! A report is whole or it is [`Broken`]: the root's end was seen, and every record closed at its
-//! own depth. A single bad record is left out and counted as skipped.
+//! own depth. A single bad record is left out, and listed as skipped.
 
 use std::io::Read;
 
@@ -158,9 +158,9 @@ fn strict<R: Read>(text: Text<R>, assembler: &mut Assembler<'_>) -> Result<(Text
 
 fn feed(event: &Event<'_>, assembler: &mut Assembler<'_>) -> Result<(), Rejection> {
     match event {
-        Event::Start(tag) => assembler.start(tag.name().as_ref()),
+        Event::Start(tag) => assembler.start(tag.name().as_ref(), tag.attributes_raw()),
         Event::Empty(tag) => {
-            assembler.start(tag.name().as_ref())?;
+            assembler.start(tag.name().as_ref(), tag.attributes_raw())?;
             assembler.end()
         }
         Event::End(_) => assembler.end(),

@@ -5,17 +5,17 @@
 //! not know it skips with everything below. It holds one record at a time.
 
 use super::{
-    Digest, Record, Report,
+    Digest, Lang, Record, Report,
     aggregate::Hints,
     draft::{Draft, Shared, Tally},
-    fields::{Field, Place, child},
+    fields::{Field, Place, child, has_lang, lang},
     head::Head,
     notes::{Notes, Oddity},
-    values,
+    range, values,
 };
 use crate::{
     domain::Domain,
-    limits::{MAX_TOKEN, MAX_XML_DEPTH},
+    limits::{MAX_LANG, MAX_TOKEN, MAX_XML_DEPTH},
     terms::Rejection,
 };
 
@@ -26,9 +26,12 @@ pub(super) struct Assembler<'s> {
     stack: Vec<Place>,
     /// Text of the open leaf, or bare text of a `reason`.
     text: String,
+    /// Its language.
+    lang: Lang,
     /// Namespace prefix of the root, as the document writes it.
     prefix: String,
     root: Root,
+    tail: Tail,
     seen: Seen,
     head: Head,
     draft: Draft,
@@ -42,6 +45,17 @@ enum Root {
     Awaited,
     Open,
     Closed,
+}
+
+/// What the root's content ends with so far.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Tail {
+    #[default]
+    Other,
+    /// A closed record, and perhaps blanks.
+    Record,
+    /// That, and a line end.
+    Line,
 }
 
 /// Which of the root's children have started.
@@ -59,8 +73,10 @@ impl<'s> Assembler<'s> {
             head_only: false,
             stack: Vec::with_capacity(MAX_XML_DEPTH),
             text: String::new(),
+            lang: None,
             prefix: String::new(),
             root: Root::Awaited,
+            tail: Tail::default(),
             seen: Seen::default(),
             head: Head::default(),
             draft: Draft::default(),
@@ -109,8 +125,8 @@ impl<'s> Assembler<'s> {
         self.in_leaf() && matches!(above, Some(Place::Metadata | Place::DateRange))
     }
 
-    /// An element starts. `name` is as the document writes it, with its prefix.
-    pub(super) fn start(&mut self, name: &str) -> Result<(), Rejection> {
+    /// An element starts. `name` and `attributes` are as the document writes them.
+    pub(super) fn start(&mut self, name: &str, attributes: &str) -> Result<(), Rejection> {
         if self.stack.len() >= MAX_XML_DEPTH {
             return Err(Rejection::TooDeep);
         }
@@ -122,6 +138,9 @@ impl<'s> Assembler<'s> {
         let place = match self.stack.last() {
             None | Some(Place::Schema) => self.root(prefix, local)?,
             Some(&parent) => {
+                if parent == Place::Feedback {
+                    self.tail = Tail::Other;
+                }
                 let foreign = !prefix.is_empty() && prefix != self.prefix;
                 if foreign {
                     Place::Skip
@@ -131,8 +150,19 @@ impl<'s> Assembler<'s> {
             }
         };
         self.enter(place)?;
+        if !attributes.is_empty() {
+            self.language(place, attributes);
+        }
         self.stack.push(place);
         Ok(())
+    }
+
+    fn language(&mut self, place: Place, attributes: &str) {
+        let Place::Leaf(field) = place else { return };
+        if let Some(lang) = has_lang(field).then(|| lang(attributes)).flatten() {
+            let end = lang.char_indices().nth(MAX_LANG);
+            self.lang = Some(lang[..end.map_or(lang.len(), |(end, _)| end)].into());
+        }
     }
 
     /// The root, or a schema element that some reporters open before it and never close (IKEA).
@@ -183,7 +213,12 @@ impl<'s> Assembler<'s> {
             Some(Place::Skip | Place::Schema) => {}
             outside => {
                 let blank = |c: char| c.is_whitespace() || c == '\u{feff}';
-                if !text.chars().all(blank) {
+                if text.chars().all(blank) {
+                    if self.tail == Tail::Record && text.contains('\n') {
+                        self.tail = Tail::Line;
+                    }
+                } else {
+                    self.tail = Tail::Other;
                     self.notes.add(match outside {
                         Some(_) => Oddity::StrayText,
                         None if self.root == Root::Closed => Oddity::TrailingText,
@@ -221,6 +256,7 @@ impl<'s> Assembler<'s> {
             Some(Place::Dkim) => self.draft.end_dkim(&mut self.notes),
             Some(Place::Spf) => self.draft.end_spf(&mut self.notes),
             Some(Place::Record) => {
+                self.tail = Tail::Record;
                 let draft = std::mem::take(&mut self.draft);
                 if let Some(record) = draft.finish(&mut self.tally, &mut self.notes)? {
                     (self.sink)(record);
@@ -238,40 +274,51 @@ impl<'s> Assembler<'s> {
         if text.len() < trimmed.len() {
             self.notes.add(Oddity::LongText);
         }
-        let taken = match self.draft.set(field, text) {
+        let taken = match self.draft.set(field, text, &mut self.lang) {
             Some(taken) => taken,
-            None => self.head.set(field, text, &mut self.notes),
+            None => self.head.set(field, text, &mut self.lang, &mut self.notes),
         };
         if !taken {
             self.notes.add(Oddity::Repeated);
         }
         // Text after a leaf within a `reason` is not its type.
         self.text.clear();
+        self.lang = None;
+    }
+
+    /// Whether the input ends where AOL's generator did, which wrote the root with a prefix and
+    /// forgot to close it: behind a line end that follows a closed record. A document that was cut
+    /// elsewhere, or has no such root, stays cut.
+    fn is_left_open(&self) -> bool {
+        let is_in_root = self.stack[..] == [Place::Feedback];
+        is_in_root && !self.prefix.is_empty() && self.tail == Tail::Line
     }
 
     /// The end of the input: the report, if it is whole.
     pub(super) fn finish(
-        self,
+        mut self,
         digest: Digest,
         notes: Notes,
         hints: &Hints<'_>,
     ) -> Result<Report, Rejection> {
         match self.root {
             Root::Awaited => return Err(Rejection::WrongRoot),
+            Root::Open if self.is_left_open() => self.notes.add(Oddity::UnclosedRoot),
             Root::Open => return Err(Rejection::Truncated),
             Root::Closed => {}
         }
         let domain = self.domain();
-        let (head, mut tally, mut all) = (self.head, self.tally, notes);
+        let (mut head, mut tally, mut all) = (self.head, self.tally, notes);
         all.merge(self.notes);
-        let (begin, end) = values::range(head.begin.as_deref(), head.end.as_deref())?;
-        values::note_range(begin, end, &mut all);
+        let (begin, end) = range::stated(head.begin.as_deref(), head.end.as_deref())?;
+        range::note(begin, end, &mut all);
         let domain = match (domain, head.domain.as_deref().unwrap_or_default()) {
             (Some(domain), _) => domain,
             // A name that cannot be one is not replaced by a guess.
             (None, stated) if !stated.is_empty() => return Err(Rejection::NoDomain),
             (None, _) => elsewhere(hints, &tally, &mut all).ok_or(Rejection::NoDomain)?,
         };
+        head.name(&mut all);
         tally.settle(&mut all);
         let (metadata, policy) = head.into_parts(begin, end, domain);
         Ok(Report {
@@ -279,7 +326,8 @@ impl<'s> Assembler<'s> {
             metadata,
             policy,
             records: tally.records,
-            skipped_records: tally.skipped,
+            skipped_records: tally.skips.count,
+            skipped: tally.skips.list,
             messages: tally.messages,
             totals: tally.totals,
             notes: all.into_texts(),

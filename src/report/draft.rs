@@ -1,15 +1,16 @@
 //! One record of an aggregate report in the making, and what the finished ones add up to.
 
 use super::{
-    DkimAuth, Reason, Record, SpfAuth, Stated, Totals,
+    DkimAuth, Lang, Reason, Record, SpfAuth, Stated, Totals,
     fields::Field,
     head::{fill, first, once},
     notes::{Notes, Oddity},
+    skipped::Skips,
     values,
 };
 use crate::{
     limits::{MAX_PER_RECORD, MAX_RECORDS},
-    terms::{Aligned, Disposition, Rejection},
+    terms::{Aligned, Disposition, LeftOut, Rejection},
 };
 
 /// One record in the making.
@@ -33,7 +34,7 @@ pub(super) struct Draft {
 
 impl Draft {
     /// Sets one field; `false` if it came before, `None` if it is none of a record's.
-    pub(super) fn set(&mut self, field: Field, text: &str) -> Option<bool> {
+    pub(super) fn set(&mut self, field: Field, text: &str, lang: &mut Lang) -> Option<bool> {
         Some(match field {
             Field::SourceIp => once(&mut self.source_ip, text),
             Field::Count => once(&mut self.count, text),
@@ -44,15 +45,15 @@ impl Draft {
             Field::EvaluatedDkim => first(&mut self.dkim, values::stated(text)),
             Field::EvaluatedSpf => first(&mut self.spf, values::stated(text)),
             Field::ReasonType => first(&mut self.reason.kind, values::stated(text)),
-            Field::Comment => fill(&mut self.reason.comment, text),
+            Field::Comment => self.reason.comment.fill(text, lang),
             Field::DkimDomain => fill(&mut self.dkim_entry.domain, text),
             Field::DkimSelector => fill(&mut self.dkim_entry.selector, text),
             Field::DkimResult => first(&mut self.dkim_entry.result, values::stated(text)),
-            Field::DkimHuman => fill(&mut self.dkim_entry.human_result, text),
+            Field::DkimHuman => self.dkim_entry.human_result.fill(text, lang),
             Field::SpfDomain => fill(&mut self.spf_entry.domain, text),
             Field::SpfScope => first(&mut self.spf_entry.scope, values::stated(text)),
             Field::SpfResult => first(&mut self.spf_entry.result, values::spf_result(text)),
-            Field::SpfHuman => fill(&mut self.spf_entry.human_result, text),
+            Field::SpfHuman => self.spf_entry.human_result.fill(text, lang),
             _ => return None,
         })
     }
@@ -64,7 +65,7 @@ impl Draft {
             reason.kind = values::stated(bare);
         }
         // KDDI also sends `<reason><type/><comment/></reason>`, which says nothing.
-        if reason.kind != Stated::Not || !reason.comment.is_empty() {
+        if reason.kind != Stated::Not || !reason.comment.text.is_empty() {
             keep(&mut self.reasons, reason, notes);
         }
     }
@@ -91,23 +92,22 @@ impl Draft {
         tally: &mut Tally,
         notes: &mut Notes,
     ) -> Result<Option<Record>, Rejection> {
-        if tally.records + tally.skipped + tally.nulls >= MAX_RECORDS {
+        if tally.seen >= MAX_RECORDS {
             return Err(Rejection::TooManyRecords);
         }
+        tally.seen += 1;
         let count = self.count.as_deref().and_then(values::count);
         let stated_ip = self.source_ip.as_deref().unwrap_or_default();
-        if stated_ip.is_empty() && count == Some(0) {
-            tally.nulls += 1;
+        if stated_ip.is_empty() && count == Some(0) && tally.null.is_none() {
+            tally.null = Some(tally.seen);
             return Ok(None);
         }
         let Some(source_ip) = values::address(stated_ip) else {
-            tally.skipped += 1;
-            notes.add(Oddity::BadAddress);
+            tally.skips.add(tally.seen, LeftOut::SourceIp, notes);
             return Ok(None);
         };
         let Some(count) = count else {
-            tally.skipped += 1;
-            notes.add(Oddity::BadCount);
+            tally.skips.add(tally.seen, LeftOut::Messages, notes);
             return Ok(None);
         };
         let record = Record {
@@ -139,9 +139,12 @@ fn keep<T>(list: &mut Vec<T>, entry: T, notes: &mut Notes) {
 /// What was counted so far.
 #[derive(Default)]
 pub(super) struct Tally {
+    /// Records that ended, good or bad.
+    pub seen: u64,
     pub records: u64,
-    pub skipped: u64,
-    pub nulls: u64,
+    pub skips: Skips,
+    /// The first record of nothing.
+    pub null: Option<u64>,
     pub messages: u64,
     pub totals: Totals,
     pub header_from: Shared,
@@ -176,13 +179,11 @@ impl Tally {
 
     /// A single record of nothing is a sign of life (wp.pl); among others it is a bad record.
     pub(super) fn settle(&mut self, notes: &mut Notes) {
-        if self.nulls == 1 && self.records == 0 && self.skipped == 0 {
-            return notes.add(Oddity::NullReport);
-        }
-        self.skipped += self.nulls;
-        notes.add_many(Oddity::BadAddress, self.nulls);
-        if self.records == 0 && self.skipped == 0 {
-            notes.add(Oddity::NoRecords);
+        match self.null {
+            Some(_) if self.seen == 1 => notes.add(Oddity::NullReport),
+            Some(number) => self.skips.add(number, LeftOut::SourceIp, notes),
+            None if self.seen == 0 => notes.add(Oddity::NoRecords),
+            None => {}
         }
     }
 }

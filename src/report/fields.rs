@@ -133,6 +133,28 @@ fn leaf(parent: Place, local: &str) -> Option<Field> {
     })
 }
 
+/// Whether a field may say in which language it is (RFC 9990 appendix A, `langAttrString`).
+pub(super) fn has_lang(field: Field) -> bool {
+    matches!(
+        field,
+        Field::Contact | Field::Error | Field::Comment | Field::DkimHuman | Field::SpfHuman
+    )
+}
+
+/// The value of `lang`, of attributes as they stand in a tag.
+pub(super) fn lang(mut attributes: &str) -> Option<&str> {
+    loop {
+        let (name, rest) = attributes.split_once('=')?;
+        let rest = rest.trim_start();
+        let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        let (value, rest) = rest[1..].split_once(quote)?;
+        if matches!(name.trim(), "lang" | "xml:lang") {
+            return Some(value.trim()).filter(|value| !value.is_empty());
+        }
+        attributes = rest;
+    }
+}
+
 /// Whether a local name is one of a report's: then `<name` is markup, never text.
 pub(super) fn is_known(local: &str) -> bool {
     const CONTAINERS: [Place; 11] = [
@@ -167,4 +189,24 @@ pub(super) fn is_known(local: &str) -> bool {
     ) || CONTAINERS
         .iter()
         .any(|&parent| leaf(parent, local).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_language_is_found_among_attributes() {
+        for (attributes, expected) in [
+            (" lang=\"de\"", Some("de")),
+            (" a='lang=\"x\"' xml:lang = ' fr-CA '/", Some("fr-CA")),
+            (" lang=''", None),
+            (" lang=de", None),
+            (" lang=\"de", None),
+            (" language='de'", None),
+            ("", None),
+        ] {
+            assert_eq!(lang(attributes), expected, "{attributes}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The head of an aggregate report: `report_metadata` and `policy_published`, as far as they came.
 
 use super::{
-    Metadata, PolicyPublished, Stated,
+    Lang, Metadata, PolicyPublished, Stated, Words,
     fields::Field,
     notes::{Notes, Oddity},
     values,
@@ -18,9 +18,9 @@ pub(super) struct Head {
     pub version: String,
     pub org_name: String,
     pub email: String,
-    pub contact: String,
+    pub contact: Words,
     pub report_id: Option<String>,
-    pub errors: Vec<String>,
+    pub errors: Vec<Words>,
     pub generator: String,
     pub begin: Option<String>,
     pub end: Option<String>,
@@ -38,12 +38,18 @@ pub(super) struct Head {
 
 impl Head {
     /// Sets one field; `false` if it came before.
-    pub(super) fn set(&mut self, field: Field, text: &str, notes: &mut Notes) -> bool {
+    pub(super) fn set(
+        &mut self,
+        field: Field,
+        text: &str,
+        lang: &mut Lang,
+        notes: &mut Notes,
+    ) -> bool {
         match field {
             Field::Version => fill(&mut self.version, text),
             Field::OrgName => fill(&mut self.org_name, text),
             Field::Email => fill(&mut self.email, text),
-            Field::Contact => fill(&mut self.contact, text),
+            Field::Contact => self.contact.fill(text, lang),
             Field::ReportId => once(&mut self.report_id, text),
             Field::Generator => fill(&mut self.generator, text),
             Field::Begin => once(&mut self.begin, text),
@@ -59,7 +65,7 @@ impl Head {
             Field::Discovery => first(&mut self.discovery, values::stated(text)),
             Field::Pct => self.set_pct(text, notes),
             Field::Error => {
-                self.add_error(text, notes);
+                self.add_error(text, lang, notes);
                 true
             }
             _ => true,
@@ -79,11 +85,27 @@ impl Head {
         free
     }
 
-    fn add_error(&mut self, text: &str, notes: &mut Notes) {
+    fn add_error(&mut self, text: &str, lang: &mut Lang, notes: &mut Notes) {
         if self.errors.len() >= MAX_NOTES {
             notes.add(Oddity::SurplusErrors);
         } else if !text.is_empty() {
-            self.errors.push(text.to_owned());
+            self.errors.push(Words {
+                text: text.to_owned(),
+                lang: lang.take(),
+            });
+        }
+    }
+
+    /// Names a reporter that gave no name after the domain of its address, so that nameless ones
+    /// are told apart.
+    pub(super) fn name(&mut self, notes: &mut Notes) {
+        let domain = self.email.rsplit_once('@').map(|(_, domain)| domain);
+        if let Some(domain) = domain
+            .and_then(Domain::parse)
+            .filter(|_| self.org_name.is_empty())
+        {
+            domain.as_str().clone_into(&mut self.org_name);
+            notes.add(Oddity::NameFromEmail);
         }
     }
 
@@ -118,6 +140,16 @@ impl Head {
             discovery_method: self.discovery,
         };
         (metadata, policy)
+    }
+}
+
+impl Words {
+    /// Sets empty words, and takes the language with them; `false` if they were not empty.
+    pub(super) fn fill(&mut self, text: &str, lang: &mut Lang) -> bool {
+        if self.text.is_empty() && !text.is_empty() {
+            self.lang = lang.take();
+        }
+        fill(&mut self.text, text)
     }
 }
 

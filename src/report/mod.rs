@@ -10,7 +10,9 @@ mod draft;
 mod fields;
 mod head;
 mod notes;
+pub mod range;
 mod repair;
+mod skipped;
 mod text;
 pub mod tls;
 mod tls_draft;
@@ -18,7 +20,8 @@ mod tls_json;
 mod tls_values;
 mod values;
 
-pub use notes::is_repair;
+pub use notes::flags;
+pub use skipped::Skipped;
 
 use std::{collections::BTreeMap, io::Read, net::IpAddr};
 
@@ -32,7 +35,7 @@ use crate::{
 };
 
 /// Version of the readers: rows that an older one wrote can be read again from the archive.
-pub const PARSER_VERSION: u32 = 1;
+pub const PARSER_VERSION: u32 = 2;
 
 /// What a reporter said where the standard has a closed set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,6 +118,8 @@ pub struct Report {
     pub records: u64,
     /// Records that were left out because they were bad; the report is incomplete then.
     pub skipped_records: u64,
+    /// The first of those, at most [`crate::limits::MAX_SKIPPED`].
+    pub skipped: Vec<Skipped>,
     /// Sum of `count` over the records that count.
     pub messages: u64,
     /// The same sum by result.
@@ -148,7 +153,7 @@ pub struct Metadata {
     /// The reporter's address.
     pub email: String,
     /// Where to ask.
-    pub extra_contact_info: String,
+    pub extra_contact_info: Words,
     /// The reporter's name of this report.
     pub report_id: String,
     /// First second of the range, UTC epoch.
@@ -156,7 +161,7 @@ pub struct Metadata {
     /// Last second of the range, UTC epoch.
     pub end: i64,
     /// `error` elements.
-    pub errors: Vec<String>,
+    pub errors: Vec<Words>,
     /// Software that made the report (RFC 9990).
     pub generator: String,
 }
@@ -226,13 +231,32 @@ pub struct Record {
     pub spf_auth: Vec<SpfAuth>,
 }
 
+/// A text for people, with its language if that is stated (RFC 9990: the attribute `lang`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// The text.
+    pub text: String,
+    /// Its language.
+    pub lang: Lang,
+}
+
+/// A language tag as it came, bounded. Most reporters state none, and then it takes no memory.
+pub type Lang = Option<Box<str>>;
+
+impl Words {
+    /// Bytes of both.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len() + self.lang.as_ref().map_or(0, |lang| lang.len())
+    }
+}
+
 /// One `reason`.
 #[derive(Clone, Debug, Default)]
 pub struct Reason {
     /// `type`.
     pub kind: Stated<Override>,
     /// `comment`.
-    pub comment: String,
+    pub comment: Words,
 }
 
 /// One `auth_results/dkim`.
@@ -245,7 +269,7 @@ pub struct DkimAuth {
     /// The result.
     pub result: Stated<AuthResult>,
     /// The verifier's words.
-    pub human_result: String,
+    pub human_result: Words,
 }
 
 /// One `auth_results/spf`.
@@ -258,7 +282,7 @@ pub struct SpfAuth {
     /// The result.
     pub result: Stated<AuthResult>,
     /// The verifier's words.
-    pub human_result: String,
+    pub human_result: Words,
 }
 
 /// One row of results: what rollups and metrics are by. `None` is unknown or not stated.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::terms::Flag;
+
 /// One kind of oddity. Repairs first: without them the document would not have been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Oddity {
@@ -15,6 +17,7 @@ pub(super) enum Oddity {
     UnknownEntity,
     UnclosedSchema,
     UnclosedLeaf,
+    UnclosedRoot,
     Utf16,
     DeclaredEncoding,
     LongText,
@@ -29,8 +32,10 @@ pub(super) enum Oddity {
     BadPct,
     DomainFromFileName,
     DomainFromRecords,
+    NameFromEmail,
     LongRange,
     EarlyRange,
+    OverlongRange,
     DomainFromReportId,
     DomainFromMxHost,
     TimeWithoutZone,
@@ -58,6 +63,7 @@ impl Oddity {
             Self::UnknownEntity => "an undefined entity was taken literally",
             Self::UnclosedSchema => "an unclosed schema element around the root was skipped",
             Self::UnclosedLeaf => "an unclosed element of the metadata was closed",
+            Self::UnclosedRoot => "the root was not closed",
             Self::Utf16 => "read as UTF-16",
             Self::DeclaredEncoding => "read in the declared encoding, not UTF-8",
             Self::LongText => "a text was cut at the bound",
@@ -72,7 +78,9 @@ impl Oddity {
             Self::BadPct => "pct is not a number from 0 to 100",
             Self::DomainFromFileName => "no policy domain: taken from the file name",
             Self::DomainFromRecords => "no policy domain: taken from header_from",
-            Self::EarlyRange => "a range before DMARC was in use",
+            Self::NameFromEmail => "no org_name: taken from email",
+            Self::EarlyRange => "a range before 2010: believed from import only",
+            Self::OverlongRange => "a range of more than 366 days: believed from import only",
             Self::LongRange => "days covered by one report",
             Self::DomainFromReportId => "no policy domain: taken from the report id",
             Self::DomainFromMxHost => "no policy domain: taken from the name of a mail host",
@@ -102,15 +110,30 @@ const REPAIRS: &[Oddity] = &[
     Oddity::UnknownEntity,
     Oddity::UnclosedSchema,
     Oddity::UnclosedLeaf,
+    Oddity::UnclosedRoot,
 ];
 
-/// Whether a note of a report says that the document was repaired.
-pub fn is_repair(note: &str) -> bool {
-    let is_of = |text: &str| {
-        let rest = note.strip_prefix(text);
-        rest.is_some_and(|times| times.is_empty() || times.starts_with(" ("))
+/// What makes a report worth a look, of what its reading told.
+pub fn flags(skipped: u64, notes: &[String]) -> Vec<Flag> {
+    let tells = |oddity: &Oddity| {
+        let is_of = |note: &String| {
+            let rest = note.strip_prefix(oddity.text());
+            rest.is_some_and(|times| times.is_empty() || times.starts_with(" ("))
+        };
+        notes.iter().any(is_of)
     };
-    REPAIRS.iter().any(|repair| is_of(repair.text()))
+    let is_repaired = REPAIRS.iter().any(tells);
+    let flags = [
+        // A document that does not end may have been meant to go on.
+        (
+            skipped > 0 || tells(&Oddity::UnclosedRoot),
+            Flag::Incomplete,
+        ),
+        (is_repaired, Flag::Repaired),
+        (!notes.is_empty() && !is_repaired, Flag::Notes),
+    ];
+    let told = flags.into_iter().filter(|(is_so, _)| *is_so);
+    told.map(|(_, flag)| flag).collect()
 }
 
 /// Oddities with how often each was met.

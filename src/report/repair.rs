@@ -102,7 +102,8 @@ impl<R: Read> Tokens<R> {
         let taken = if closing {
             self.close(&name, assembler)?
         } else {
-            self.start(name, empty, assembler)?
+            let attributes = inner[name.len()..].to_owned();
+            self.start(name, &attributes, empty, assembler)?
         };
         if !taken {
             return self.literal(assembler);
@@ -115,6 +116,7 @@ impl<R: Read> Tokens<R> {
     fn start(
         &mut self,
         name: String,
+        attributes: &str,
         empty: bool,
         assembler: &mut Assembler<'_>,
     ) -> Result<bool, Rejection> {
@@ -124,7 +126,7 @@ impl<R: Read> Tokens<R> {
             }
             self.close_leaf(assembler)?;
         }
-        assembler.start(&name)?;
+        assembler.start(&name, attributes)?;
         if empty {
             assembler.end()?;
         } else {

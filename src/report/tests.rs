@@ -6,7 +6,10 @@ use super::{
     aggregate::{Hints, Reading},
     *,
 };
-use crate::limits::{MAX_PER_RECORD, MAX_TEXT};
+use crate::{
+    limits::{MAX_LANG, MAX_PER_RECORD, MAX_SKIPPED, MAX_TEXT},
+    terms::Flag,
+};
 
 const HEAD: &str = "<?xml version=\"1.0\"?>\n<feedback><report_metadata><org_name>R</org_name>\
     <report_id>1</report_id><date_range><begin>1700000000</begin><end>1700086399</end></date_range>\
@@ -48,6 +51,57 @@ fn a_report_cut_anywhere_counts_nothing() {
         let cut = &text.as_bytes()[..end];
         assert!(whole(cut).is_err(), "cut at {end}");
         assert!(read_as(cut, Reading::Repairing).is_err(), "cut at {end}");
+    }
+}
+
+/// AOL's generator forgot to close its prefixed root; see data/aggregate/48.
+#[test]
+fn a_prefixed_root_may_stay_open_behind_a_line_that_ends_a_record() {
+    let open = HEAD.replace("<feedback>", "<a:feedback xmlns:a='b'>");
+    let records = format!("{}\r\n ", record("")).repeat(2);
+    let text = format!("{open}\n{records}");
+    let ends: Vec<usize> = (0..=text.len())
+        .filter(|&end| whole(&text.as_bytes()[..end]).is_ok())
+        .collect();
+    for &end in &ends {
+        let cut = &text[..end];
+        let is_line = cut.trim_end().ends_with("</record>") && cut.ends_with(['\n', ' ']);
+        assert!(is_line, "cut at {end}");
+        let report = whole(cut.as_bytes()).unwrap().report;
+        assert_eq!(
+            flags(report.skipped_records, &report.notes),
+            [Flag::Incomplete, Flag::Repaired]
+        );
+    }
+    assert_eq!(ends.len(), 4);
+    for text in [
+        format!("{HEAD}\n{records}"),
+        format!("{open}\n"),
+        format!("{open}\n{records}x\n"),
+        format!("{open}\n{records}<more/>\n"),
+        format!("{open}\n{records}<extension>\n"),
+        format!("{open}\n{records}<!-- \n"),
+    ] {
+        assert_eq!(
+            whole(text.as_bytes()).unwrap_err(),
+            Rejection::Truncated,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn bad_records_are_listed_up_to_the_bound() {
+    let bad = record("").replace("192.0.2.1", "no address");
+    let read = |count| {
+        let text = document(&(record("") + &bad.repeat(count)));
+        whole(text.as_bytes()).unwrap().report
+    };
+    for (count, listed) in [(MAX_SKIPPED, MAX_SKIPPED), (MAX_SKIPPED + 1, MAX_SKIPPED)] {
+        let report = read(count);
+        assert_eq!((report.records, report.skipped_records), (1, count as u64));
+        let numbers: Vec<u64> = report.skipped.iter().map(|it| it.record).collect();
+        assert_eq!(numbers, (2..listed as u64 + 2).collect::<Vec<_>>());
     }
 }
 
@@ -126,11 +180,17 @@ fn hostile_documents_end_at_a_bound() {
 #[test]
 fn what_is_kept_of_a_record_is_bounded() {
     let many = "<dkim><domain>d.example</domain><result>pass</result></dkim>".repeat(1_000)
-        + &format!("<spf><domain>{}</domain></spf>", "ü".repeat(5_000));
+        + &format!(
+            "<spf><domain>{}</domain><human_result lang='{}'>x</human_result></spf>",
+            "ü".repeat(5_000),
+            "é".repeat(5_000)
+        );
     let read = whole(document(&record(&many)).as_bytes()).unwrap();
     let record = &read.records.unwrap()[0];
     assert_eq!(record.dkim_auth.len(), MAX_PER_RECORD);
     assert_eq!(record.spf_auth[0].domain.chars().count(), MAX_TEXT);
+    let lang = record.spf_auth[0].human_result.lang.as_deref();
+    assert_eq!(lang.unwrap().chars().count(), MAX_LANG);
     assert_eq!(read.report.notes.len(), 2);
 }
 

@@ -3,7 +3,7 @@
 //! The policies are to a TLS report what records are to an aggregate one: they leave through a
 //! callback as they close, and the head ([`TlsReport`]) comes at the end, so that memory does not
 //! grow with them. A report is whole or it is [`Broken`]: its root has closed and nothing follows.
-//! A single bad policy is left out and counted as skipped.
+//! A single bad policy is left out, and listed as skipped.
 //!
 //! Sessions are summed by policy type, and never across: policies overlap, and so do the result
 //! types of failures (section 4.4), which need not add up to the failed sessions.
@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{
-    Broken, Digest, Head, ReportKey, Stated,
+    Broken, Digest, Head, ReportKey, Skipped, Stated,
     aggregate::Hints,
     tls_draft::Draft,
     tls_json::{self, Guard},
@@ -47,6 +47,8 @@ pub struct TlsReport {
     pub policies: u64,
     /// Policies that were left out because they were bad; the report is incomplete then.
     pub skipped_policies: u64,
+    /// The first of those, at most [`crate::limits::MAX_SKIPPED`].
+    pub skipped: Vec<Skipped>,
     /// Sessions of all policies; one session counts as often as policies cover it.
     pub sessions: u64,
     /// Sessions by what they were about.

@@ -7,6 +7,8 @@ use super::{
     aggregate::Hints,
     head::{fill, first},
     notes::{Notes, Oddity},
+    range,
+    skipped::Skips,
     tls::{Failure, Policy, Sessions, TlsReport},
     tls_json::{Place, lines_within},
     tls_values::{add, add_sessions, address, host, moment, push},
@@ -15,7 +17,7 @@ use super::{
 use crate::{
     domain::Domain,
     limits::{MAX_RECORDS, MAX_TLS_DOMAINS, MAX_TLS_FAILURES},
-    terms::{Rejection, TlsFailure, TlsPolicy},
+    terms::{LeftOut, Rejection, TlsFailure, TlsPolicy},
 };
 
 /// What was refused; the reason is kept with the draft.
@@ -41,7 +43,7 @@ pub(super) struct Draft<'s> {
     host: Option<Domain>,
     totals: BTreeMap<(Option<Domain>, Option<TlsPolicy>), Sessions>,
     policies: u64,
-    skipped: u64,
+    skips: Skips,
     sessions: u64,
     notes: Notes,
 }
@@ -77,7 +79,7 @@ impl<'s> Draft<'s> {
             host: None,
             totals: BTreeMap::new(),
             policies: 0,
-            skipped: 0,
+            skips: Skips::default(),
             sessions: 0,
             notes: Notes::default(),
         }
@@ -143,7 +145,7 @@ impl<'s> Draft<'s> {
             }
             // What stands in the place of a policy is a bad one.
             Place::Entry => {
-                self.leave_out(Oddity::BadSessions);
+                self.leave_out(LeftOut::Sessions);
                 true
             }
             Place::OrgName => fill(&mut self.org_name, text),
@@ -163,9 +165,9 @@ impl<'s> Draft<'s> {
         Ok(())
     }
 
-    fn leave_out(&mut self, oddity: Oddity) {
-        self.skipped = self.skipped.saturating_add(1);
-        self.notes.add(oddity);
+    fn leave_out(&mut self, reason: LeftOut) {
+        let number = self.policies + self.skips.count + 1;
+        self.skips.add(number, reason, &mut self.notes);
     }
 
     fn close_failure(&mut self) -> Result<(), Rejection> {
@@ -195,12 +197,12 @@ impl<'s> Draft<'s> {
         let Some(entry) = self.entry.take() else {
             return Ok(());
         };
-        if self.policies + self.skipped >= MAX_RECORDS {
+        if self.policies + self.skips.count >= MAX_RECORDS {
             return Err(Rejection::TooManyRecords);
         }
         let mut policy = entry.policy;
         if entry.miscounted {
-            self.leave_out(Oddity::BadSessions);
+            self.leave_out(LeftOut::Sessions);
             return Ok(());
         }
         if entry.successful.is_none() || entry.failed.is_none() {
@@ -214,7 +216,7 @@ impl<'s> Draft<'s> {
             policy.domain = Domain::parse(&entry.domain);
             if policy.domain.is_none() {
                 self.misnamed = true;
-                self.leave_out(Oddity::BadPolicyDomain);
+                self.leave_out(LeftOut::PolicyDomain);
                 return Ok(());
             }
         }
@@ -261,8 +263,8 @@ impl<'s> Draft<'s> {
         let (Some(begin), Some(end)) = (self.begin, self.end) else {
             return Err(Rejection::BadDates);
         };
-        let (begin, end) = values::possible(begin, end)?;
-        values::note_range(begin, end, &mut self.notes);
+        let (begin, end) = range::possible(begin, end)?;
+        range::note(begin, end, &mut self.notes);
         if self.policies == 0 {
             self.notes.add(Oddity::NoPolicies);
         }
@@ -286,7 +288,8 @@ impl<'s> Draft<'s> {
             end,
             domains: self.domains,
             policies: self.policies,
-            skipped_policies: self.skipped,
+            skipped_policies: self.skips.count,
+            skipped: self.skips.list,
             sessions: self.sessions,
             totals,
             notes: self.notes.into_texts(),

@@ -2,20 +2,8 @@
 
 use std::{net::IpAddr, str::FromStr};
 
-use super::{
-    Stated,
-    notes::{Notes, Oddity},
-};
-use crate::{
-    limits::MAX_TEXT,
-    terms::{AuthResult, Rejection},
-};
-
-/// 2010-01-01: DMARC is from 2012. An earlier time is odd but no ground to lose the report: the
-/// sample of RFC 9990 appendix B is of 1979.
-const EARLIEST_LIKELY: i64 = 1_262_304_000;
-/// 2100-01-01: a later time is milliseconds, or a mistake.
-const LATEST: i64 = 4_102_444_800;
+use super::Stated;
+use crate::{limits::MAX_TEXT, terms::AuthResult};
 
 /// A word of a closed set, trimmed and in any case.
 pub(super) fn stated<T: FromStr>(text: &str) -> Stated<T> {
@@ -57,34 +45,6 @@ pub(super) fn epoch(text: &str) -> Option<i64> {
         None => text.trim(),
     };
     whole.parse().ok()
-}
-
-/// A range of dates that can be.
-pub(super) fn range(begin: Option<&str>, end: Option<&str>) -> Result<(i64, i64), Rejection> {
-    let begin = begin.and_then(epoch).ok_or(Rejection::BadDates)?;
-    let end = end.and_then(epoch).ok_or(Rejection::BadDates)?;
-    possible(begin, end)
-}
-
-/// The same of times that were read already.
-pub(super) fn possible(begin: i64, end: i64) -> Result<(i64, i64), Rejection> {
-    // Zero is what a program writes that does not know.
-    if (1..LATEST).contains(&begin) && (begin..LATEST).contains(&end) {
-        Ok((begin, end))
-    } else {
-        Err(Rejection::BadDates)
-    }
-}
-
-/// What is odd about a range that can be.
-pub(super) fn note_range(begin: i64, end: i64, notes: &mut Notes) {
-    if begin < EARLIEST_LIKELY {
-        notes.add(Oddity::EarlyRange);
-    }
-    if end - begin > 2 * 86_400 {
-        let days = u64::try_from((end - begin) / 86_400).unwrap_or_default();
-        notes.add_many(Oddity::LongRange, days);
-    }
 }
 
 /// Messages of a record: a whole number that 64 bits with sign hold, as the store's do.
@@ -179,24 +139,6 @@ mod tests {
         assert_eq!(address("fe80::1%eth0"), address("fe80::1"));
         for text in ["", "108r.166.27.220", "010.1.1.1", "mail.example", "1.2.3"] {
             assert_eq!(address(text), None, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_range_that_cannot_be_is_refused() {
-        assert_eq!(
-            range(Some("1337270400.0"), Some("1337270400")),
-            Ok((1_337_270_400, 1_337_270_400))
-        );
-        for (begin, end) in [
-            (None, Some("1700000000")),
-            (Some("1700000000"), None),
-            (Some("1700000001"), Some("1700000000")),
-            (Some("0"), Some("1700000000")),
-            (Some("-1"), Some("1700000000")),
-            (Some("1700000000000"), Some("1700000000001")),
-        ] {
-            assert_eq!(range(begin, end), Err(Rejection::BadDates));
         }
     }
 

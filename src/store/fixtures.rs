@@ -10,7 +10,7 @@ use crate::{
     domain::Domain,
     report::{
         Broken, Digest, DkimAuth, Metadata, PolicyPublished, Reason, Record, Report, Results,
-        SpfAuth, Stated,
+        SpfAuth, Stated, Words,
     },
     terms::{Aligned, AuthResult, Disposition, Door, Policy},
 };
@@ -90,7 +90,10 @@ pub(crate) fn record(last: u8, count: u64, dkim: Stated<Aligned>) -> Record {
         spf: Stated::Known(Aligned::Fail),
         reasons: vec![Reason {
             kind: Stated::Other("mailing list".into()),
-            comment: "a \"quoted\" word".into(),
+            comment: Words {
+                text: "a \"quoted\" word".into(),
+                lang: Some("en".into()),
+            },
         }],
         header_from: "example.com".into(),
         envelope_from: Some(String::new()),
@@ -99,7 +102,7 @@ pub(crate) fn record(last: u8, count: u64, dkim: Stated<Aligned>) -> Record {
             domain: "example.com".into(),
             selector: "s1".into(),
             result: Stated::Known(AuthResult::Pass),
-            human_result: String::new(),
+            human_result: Words::default(),
         }],
         spf_auth: vec![SpfAuth::default()],
     }
@@ -134,6 +137,7 @@ pub(crate) fn report(id: &str, version: u8, rows: Vec<Record>) -> (Report, Vec<R
         },
         records: rows.len() as u64,
         skipped_records: 0,
+        skipped: Vec::new(),
         messages: rows.iter().map(|row| row.count).sum(),
         totals,
         notes: vec!["a note".into()],

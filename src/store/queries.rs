@@ -12,7 +12,8 @@ use rusqlite::{Connection, Row, params};
 pub use export::Exported;
 pub use reports::{Filter, Listed};
 pub use whole::{
-    StoredArrival, StoredDkim, StoredPolicy, StoredReason, StoredRecord, StoredReport, StoredSpf,
+    StoredArrival, StoredDkim, StoredError, StoredPolicy, StoredReason, StoredRecord, StoredReport,
+    StoredSpf,
 };
 
 use super::{

@@ -64,7 +64,7 @@ impl Replaced {
 }
 
 /// The columns that a reading decides.
-const HEAD: [&str; 25] = [
+const HEAD: [&str; 27] = [
     "current",
     "domain",
     "policy_domain",
@@ -74,6 +74,7 @@ const HEAD: [&str; 25] = [
     "org_name",
     "email",
     "extra_contact",
+    "extra_contact_lang",
     "report_id",
     "generator",
     "errors",
@@ -88,6 +89,7 @@ const HEAD: [&str; 25] = [
     "discovery_method",
     "records",
     "skipped_records",
+    "skipped",
     "messages",
     "notes",
 ];

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0001_reports.sql"),
     include_str!("schema/0002_published.sql"),
     include_str!("schema/0003_tls.sql"),
+    include_str!("schema/0005_words.sql"),
 ];
 
 /// The one writer.

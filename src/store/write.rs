@@ -3,6 +3,7 @@
 mod tls;
 
 use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
 
 use super::{
     Arrival, Recorded, StoreError,
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     domain::Domain,
     limits,
-    report::{Broken, Digest, PARSER_VERSION, Record, Report, ReportKey},
+    report::{Broken, Digest, PARSER_VERSION, Record, Report, ReportKey, Words},
     terms::{
         Aligned, Alignment, AuthResult, DiscoveryMethod, Disposition, Outcome, Override, Policy,
         Rejection, SpfScope, YesNo,
@@ -31,6 +32,41 @@ pub struct Batch<'a> {
     pub(super) connection: &'a Connection,
 }
 
+/// An element of `errors`.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Error<'a> {
+    Text(&'a str),
+    Said(&'a str, &'a str),
+}
+
+impl<'a> Error<'a> {
+    fn of(words: &'a Words) -> Self {
+        match &words.lang {
+            None => Self::Text(&words.text),
+            Some(lang) => Self::Said(&words.text, lang),
+        }
+    }
+}
+
+/// An element of `reasons`: type, comment, and its language where that is stated, here and below.
+#[derive(Serialize)]
+struct Why<'a>(
+    Option<&'a str>,
+    &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")] Option<&'a str>,
+);
+
+/// An element of `dkim_auth` or `spf_auth`: domain, selector or scope, result, human result.
+#[derive(Serialize)]
+struct Check<'a>(
+    &'a str,
+    Option<&'a str>,
+    Option<&'a str>,
+    &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")] Option<&'a str>,
+);
+
 /// A row of `document` and what it is to its key.
 pub(super) struct Document {
     pub(super) id: i64,
@@ -38,7 +74,7 @@ pub(super) struct Document {
 }
 
 impl Document {
-    fn is_current(&self) -> bool {
+    pub(super) fn is_current(&self) -> bool {
         self.outcome == Outcome::Stored
     }
 }
@@ -244,10 +280,10 @@ impl<'a> Batch<'a> {
             metadata.version,
             metadata.org_name,
             metadata.email,
-            metadata.extra_contact_info,
+            metadata.extra_contact_info.text,
             metadata.report_id,
             metadata.generator,
-            packed(&metadata.errors, String::as_str),
+            packed(&metadata.errors, Error::of),
             stated(&policy.p, Policy::as_str),
             stated(&policy.sp, Policy::as_str),
             stated(&policy.np, Policy::as_str),
@@ -263,11 +299,13 @@ impl<'a> Batch<'a> {
             packed(&report.notes, String::as_str),
             PARSER_VERSION,
             archive.map(|digest| digest.0),
+            metadata.extra_contact_info.lang.as_deref(),
+            packed(&report.skipped, |it| (it.record, it.reason)),
         ];
         self.insert(
             "store a report",
             "INSERT INTO report VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
-                 ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
+                 ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)",
             values,
         )
         .map(drop)
@@ -382,16 +420,19 @@ fn insert_record(
     record: &Record,
 ) -> rusqlite::Result<()> {
     let reasons = packed(&record.reasons, |reason| {
-        (stated(&reason.kind, Override::as_str), &reason.comment)
+        let (comment, lang) = (&reason.comment.text, reason.comment.lang.as_deref());
+        Why(stated(&reason.kind, Override::as_str), comment, lang)
     });
     let dkim_auth = packed(&record.dkim_auth, |dkim| {
         let result = stated(&dkim.result, AuthResult::as_str);
-        (&dkim.domain, &dkim.selector, result, &dkim.human_result)
+        let (human, lang) = (&dkim.human_result.text, dkim.human_result.lang.as_deref());
+        Check(&dkim.domain, Some(&dkim.selector), result, human, lang)
     });
     let spf_auth = packed(&record.spf_auth, |spf| {
         let scope = stated(&spf.scope, SpfScope::as_str);
         let result = stated(&spf.result, AuthResult::as_str);
-        (&spf.domain, scope, result, &spf.human_result)
+        let (human, lang) = (&spf.human_result.text, spf.human_result.lang.as_deref());
+        Check(&spf.domain, scope, result, human, lang)
     });
     statement
         .execute(params![

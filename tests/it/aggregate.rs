@@ -3,7 +3,7 @@
 
 use std::{fs, path::PathBuf};
 
-use rua_milter::report::{self, Record, Stated, Whole, aggregate::Hints};
+use rua_milter::report::{self, Record, Stated, Whole, Words, aggregate::Hints};
 use serde_json::{Value, json};
 
 fn stated<T: ToString + Copy>(value: &Stated<T>) -> Value {
@@ -14,11 +14,19 @@ fn stated<T: ToString + Copy>(value: &Stated<T>) -> Value {
     }
 }
 
+/// The text, with its language where there is one.
+fn words(words: &Words) -> Value {
+    match &words.lang {
+        None => json!(words.text),
+        Some(lang) => json!({"text": words.text, "lang": lang}),
+    }
+}
+
 fn record(record: &Record) -> Value {
     let reasons: Vec<_> = record
         .reasons
         .iter()
-        .map(|reason| json!([stated(&reason.kind), reason.comment]))
+        .map(|reason| json!([stated(&reason.kind), words(&reason.comment)]))
         .collect();
     let dkim: Vec<_> = record
         .dkim_auth
@@ -28,7 +36,7 @@ fn record(record: &Record) -> Value {
                 dkim.domain,
                 dkim.selector,
                 stated(&dkim.result),
-                dkim.human_result
+                words(&dkim.human_result)
             ])
         })
         .collect();
@@ -40,7 +48,7 @@ fn record(record: &Record) -> Value {
                 spf.domain,
                 stated(&spf.scope),
                 stated(&spf.result),
-                spf.human_result
+                words(&spf.human_result)
             ])
         })
         .collect();
@@ -88,11 +96,11 @@ fn outcome(bytes: &[u8], file_name: &str) -> Value {
             "version": report.metadata.version,
             "org_name": report.metadata.org_name,
             "email": report.metadata.email,
-            "extra_contact_info": report.metadata.extra_contact_info,
+            "extra_contact_info": words(&report.metadata.extra_contact_info),
             "report_id": report.metadata.report_id,
             "begin": report.metadata.begin,
             "end": report.metadata.end,
-            "errors": report.metadata.errors,
+            "errors": report.metadata.errors.iter().map(words).collect::<Vec<_>>(),
             "generator": report.metadata.generator,
         },
         "policy": {
@@ -108,6 +116,8 @@ fn outcome(bytes: &[u8], file_name: &str) -> Value {
             "discovery_method": stated(&report.policy.discovery_method),
         },
         "counted": [report.records, report.messages, report.skipped_records],
+        "skipped": report.skipped,
+        "flags": report::flags(report.skipped_records, &report.notes),
         "totals": totals,
         "records": whole.records.unwrap().iter().map(record).collect::<Vec<_>>(),
         "notes": report.notes,
@@ -123,9 +133,12 @@ fn every_sample_reads_as_written_beside_it() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "xml"))
         .collect();
     samples.sort();
-    assert!(samples.len() >= 25);
-    for path in samples {
+    let readme = include_str!("../data/aggregate/README.md");
+    for (number, path) in (1..).zip(samples) {
         let name = path.file_name().unwrap().to_str().unwrap();
+        // Numbered without gaps, and each explained.
+        assert!(name.starts_with(&format!("{number:02}-")), "{name}");
+        assert!(readme.contains(&format!("\n| {number:02} |")), "{name}");
         let found = outcome(&fs::read(&path).unwrap(), name);
         let golden = path.with_extension("json");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {

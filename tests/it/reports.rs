@@ -253,6 +253,100 @@ fn replay_replaces_what_an_older_parser_wrote() {
 }
 
 #[test]
+fn languages_and_bad_records_are_shown() {
+    let place = Place::new();
+    let lang = |name: &str| format!("<{name} lang=\"de\">Hallo</{name}>");
+    let xml = Report::new("words", "example.com", &[1, 2])
+        .xml()
+        .replace("192.0.2.2", "192.0.2.x")
+        .replace(
+            "<extra_contact_info>https://reporter.example/dmarc</extra_contact_info>",
+            &(lang("extra_contact_info") + &lang("error")),
+        )
+        .replace(
+            "</selector>",
+            &format!("</selector>{}", lang("human_result")),
+        )
+        .replace(
+            "</policy_evaluated>",
+            &format!(
+                "<reason><type>other</type>{}</reason></policy_evaluated>",
+                lang("comment")
+            ),
+        );
+    place.import_bytes(&mails::attached(RUA, &mails::gzip(xml.as_bytes())), 0);
+    let id = id_of(&place, "words");
+    let report = place.daemon.run(&["show", &id, "--json"]).json();
+    let bad = serde_json::json!([{"record": 2, "reason": "bad_source_ip"}]);
+    assert_eq!(report["skipped"], bad);
+    assert_eq!(report["skipped_records"], 1);
+    assert_eq!(report["flags"][0], "incomplete");
+    assert_eq!(report["extra_contact_info_lang"], "de");
+    assert_eq!(report["errors"][0]["text"], "Hallo");
+    assert_eq!(report["errors"][0]["lang"], "de");
+    let row = &report["rows"][0];
+    assert_eq!(row["reasons"][0]["comment_lang"], "de");
+    assert_eq!(row["dkim_auth"][0]["human_result_lang"], "de");
+    assert!(row["spf_auth"][0]["human_result_lang"].is_null());
+    let (_, text) = place.run(&["show", &id]);
+    assert_eq!(text.matches("Hallo [de]").count(), 4, "{text}");
+    assert!(text.contains("record 2 left out: bad_source_ip"), "{text}");
+    let flagged = place.lines(&["reports", "--flagged", "--json"]);
+    assert_eq!(flagged.len(), 1, "{flagged:?}");
+    assert_eq!(flagged[0]["skipped"], bad);
+
+    let file = place.dir.path().join("words.xml");
+    fs::write(&file, xml).unwrap();
+    let file = file.to_str().unwrap();
+    assert_eq!(place.lines(&["inspect", "--json", file])[0]["skipped"], bad);
+    let (_, text) = place.run(&["inspect", file]);
+    assert!(text.contains("bad_source_ip"), "{text}");
+}
+
+#[test]
+fn old_samples_are_imported_and_reports_of_the_future_are_parked() {
+    let place = Place::new();
+    let report = |id: &str, begin: i64, end: i64| {
+        let xml = Report::new(id, "example.com", &[7]).xml();
+        let begin = format!("<begin>{begin}<");
+        let end = format!("<end>{end}<");
+        let dated = |line: &str| match line.trim_start() {
+            line if line.starts_with("<begin>") => line.replace("<begin>1699920000<", &begin),
+            line if line.starts_with("<end>") => line.replace("<end>1700006399<", &end),
+            line => line.to_owned(),
+        };
+        xml.lines().map(dated).collect::<Vec<_>>().join("\n")
+    };
+    let before = place.messages();
+    let leap = 366 * 86_400;
+    let now = jiff::Timestamp::now().as_second();
+    for (id, begin, end) in [
+        ("1979", 302_832_000, 302_918_399),
+        ("long", 1_600_000_000, 1_600_000_000 + leap + 1),
+        ("ahead", now, now + 2 * 86_400 - 60),
+    ] {
+        let xml = report(id, begin, end);
+        place.import_bytes(&mails::attached(RUA, &mails::gzip(xml.as_bytes())), 0);
+    }
+    assert_eq!(place.messages(), before + 21);
+    let xml = report("future", now, now + 2 * 86_400 + 60);
+    place.import_bytes(&mails::attached(RUA, &mails::gzip(xml.as_bytes())), 1);
+    assert_eq!(place.messages(), before + 21);
+    assert_eq!(place.daemon.spool("parked"), ["bad_dates"]);
+    let file = place.dir.path().join("future.xml");
+    fs::write(&file, xml).unwrap();
+    let inspected = place.lines(&["inspect", "--json", file.to_str().unwrap()]);
+    let notes = inspected[0]["notes"].to_string();
+    assert!(notes.contains("in the future"), "{notes}");
+    // What was stored is not parked by being read again.
+    let (code, said) = place.run(&["replay"]);
+    assert!(
+        code == 0 && said.contains("6 reports as they were"),
+        "{said}"
+    );
+}
+
+#[test]
 fn replay_leaves_alone_what_it_cannot_read() {
     let place = Place::new();
     let before = contents(&place);

@@ -77,6 +77,7 @@ fn outcome(bytes: &[u8], file_name: &str) -> Value {
         "end": report.end,
         "domains": report.domains,
         "counted": [report.policies, report.sessions, report.skipped_policies],
+        "skipped": report.skipped,
         "totals": totals,
         "policies": whole.policies.unwrap().iter().map(policy).collect::<Vec<_>>(),
         "notes": report.notes,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{IN_SCOPE, Reader, StoreError, unsigned};
 use crate::{
     domain::Domain,
-    report,
+    report::{self, Skipped},
     store::values::word,
     terms::{Flag, Kind},
 };
@@ -51,6 +51,8 @@ pub struct Listed {
     pub records: u64,
     /// Records that were left out because they were bad.
     pub skipped_records: u64,
+    /// The first of those.
+    pub skipped: Vec<Skipped>,
     /// Sum of the counts.
     pub messages: u64,
     /// What makes it worth a look.
@@ -61,7 +63,7 @@ pub struct Listed {
 
 /// The columns of a [`Listed`].
 pub(super) const LISTED: &str = "report.id, kind, domain, policy_domain, org_name, report_id,
-    range_begin, range_end, records, skipped_records, messages, current, notes";
+    range_begin, range_end, records, skipped_records, messages, current, notes, report.skipped";
 
 /// What [`Filter::values`] fill; parameters from ?7 on are free.
 pub(super) fn matches() -> String {
@@ -141,13 +143,11 @@ pub(super) fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
     let notes: Vec<String> = unpacked(row, 12)?;
     let skipped_records = unsigned(row, 9)?;
     let current: bool = row.get(11)?;
-    let is_repaired = notes.iter().any(|note| report::is_repair(note));
-    let flags = [
-        (skipped_records > 0, Flag::Incomplete),
-        (!current, Flag::Revision),
-        (is_repaired, Flag::Repaired),
-        (!notes.is_empty() && !is_repaired, Flag::Notes),
-    ];
+    let mut flags = report::flags(skipped_records, &notes);
+    if !current {
+        flags.push(Flag::Revision);
+        flags.sort_unstable();
+    }
     Ok(Listed {
         id: row.get(0)?,
         kind: word(row, 1)?,
@@ -159,11 +159,9 @@ pub(super) fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
         end: row.get(7)?,
         records: unsigned(row, 8)?,
         skipped_records,
+        skipped: unpacked(row, 13)?,
         messages: unsigned(row, 10)?,
-        flags: flags
-            .into_iter()
-            .filter_map(|(is_so, flag)| is_so.then_some(flag))
-            .collect(),
+        flags,
         notes,
     })
 }

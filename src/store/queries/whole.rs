@@ -29,10 +29,13 @@ pub struct StoredReport {
     pub email: String,
     /// Where to ask.
     pub extra_contact_info: String,
+    /// Its language, here and below if it is stated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra_contact_info_lang: Option<String>,
     /// Software that made the report.
     pub generator: String,
     /// `error` elements.
-    pub errors: Vec<String>,
+    pub errors: Vec<StoredError>,
     /// What the reporter found published.
     pub policy_published: StoredPolicy,
     /// Version of the parser that read it.
@@ -48,6 +51,35 @@ pub struct StoredReport {
     pub arrivals: Vec<StoredArrival>,
     /// How often it came.
     pub arrivals_in_all: u64,
+}
+
+/// One `error`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "PackedError")]
+pub struct StoredError {
+    /// The text.
+    pub text: String,
+    /// Its language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lang: Option<String>,
+}
+
+/// How it lies in the store.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PackedError {
+    Text(String),
+    Said(String, String),
+}
+
+impl From<PackedError> for StoredError {
+    fn from(packed: PackedError) -> Self {
+        let (text, lang) = match packed {
+            PackedError::Text(text) => (text, None),
+            PackedError::Said(text, lang) => (text, Some(lang)),
+        };
+        Self { text, lang }
+    }
 }
 
 /// `policy_published`. A closed word as it is spelled, another text as it came; `None`: not stated.
@@ -125,6 +157,9 @@ pub struct StoredReason {
     pub kind: Option<String>,
     /// `comment`.
     pub comment: String,
+    /// Its language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment_lang: Option<String>,
 }
 
 /// One `auth_results/dkim`.
@@ -138,6 +173,9 @@ pub struct StoredDkim {
     pub result: Option<String>,
     /// The verifier's words.
     pub human_result: String,
+    /// Their language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub human_result_lang: Option<String>,
 }
 
 /// One `auth_results/spf`.
@@ -151,6 +189,9 @@ pub struct StoredSpf {
     pub result: Option<String>,
     /// The verifier's words.
     pub human_result: String,
+    /// Their language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub human_result_lang: Option<String>,
 }
 
 /// The columns of a [`StoredRecord`].
@@ -182,7 +223,7 @@ fn whole(connection: &Connection, id: i64) -> rusqlite::Result<StoredReport> {
     let listed = Reader::listed(connection, id)?;
     let (arrivals, arrivals_in_all) = arrivals(connection, id)?;
     let sql = "SELECT version, email, extra_contact, generator, errors, p, sp, np, adkim, aspf,
-            pct, fo, testing, discovery_method, parser_version, digest, first_seen, archive
+            pct, fo, testing, discovery_method, parser_version, digest, first_seen, archive, extra_contact_lang
         FROM report JOIN document USING (id) WHERE id = ?1";
     connection.query_row(sql, [id], |row| {
         Ok(StoredReport {
@@ -190,6 +231,7 @@ fn whole(connection: &Connection, id: i64) -> rusqlite::Result<StoredReport> {
             version: row.get(0)?,
             email: row.get(1)?,
             extra_contact_info: row.get(2)?,
+            extra_contact_info_lang: row.get(18)?,
             generator: row.get(3)?,
             errors: unpacked(row, 4)?,
             policy_published: StoredPolicy {
@@ -267,18 +309,38 @@ pub(super) fn record(row: &Row<'_>, at: usize) -> rusqlite::Result<StoredRecord>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::fixtures::{Place, arrival, plain};
+    use crate::{
+        report::{Skipped, Words},
+        store::fixtures::{Place, arrival, plain},
+        terms::LeftOut,
+    };
 
     #[test]
     fn a_report_comes_back_as_it_was_stored() {
         let mut place = Place::new();
-        place.add(&arrival(1), &plain("r", 1));
-        place.add(&arrival(2), &plain("r", 1));
+        let (mut head, rows) = plain("r", 1);
+        let said = |text: &str, lang: Option<&str>| Words {
+            text: text.into(),
+            lang: lang.map(Into::into),
+        };
+        head.metadata.extra_contact_info = said("Hilfe", Some("de"));
+        head.metadata.errors = vec![said("plain", None), said("worded", Some("en"))];
+        head.skipped_records = 2;
+        let (record, reason) = (3, LeftOut::SourceIp);
+        head.skipped = vec![Skipped { record, reason }];
+        let report = (head, rows);
+        place.add(&arrival(1), &report);
+        place.add(&arrival(2), &report);
         let reader = Reader::open(&place.path()).unwrap();
         let report = reader.report(1).unwrap().unwrap();
         assert_eq!(report.listed.report_id, "r");
         assert_eq!(report.policy_published.p.as_deref(), Some("reject"));
         assert_eq!(report.policy_published.adkim.as_deref(), Some("relaxed"));
+        assert_eq!(report.extra_contact_info_lang.as_deref(), Some("de"));
+        let errors = report.errors.iter();
+        let errors: Vec<_> = errors.map(|e| (&*e.text, e.lang.as_deref())).collect();
+        assert_eq!(errors, [("plain", None), ("worded", Some("en"))]);
+        assert_eq!(report.listed.skipped, [Skipped { record, reason }]);
         assert_eq!(report.archive, Some(Digest([7; 32])));
         assert_eq!(report.arrivals_in_all, 2);
         assert_eq!(report.arrivals[1].outcome, Outcome::Duplicate);
@@ -298,7 +360,9 @@ mod tests {
         assert_eq!(record.envelope_from.as_deref(), Some(""));
         assert_eq!(record.reasons[0].kind.as_deref(), Some("mailing list"));
         assert_eq!(record.reasons[0].comment, "a \"quoted\" word");
+        assert_eq!(record.reasons[0].comment_lang.as_deref(), Some("en"));
         assert_eq!(record.dkim_auth[0].selector, "s1");
+        assert_eq!(record.dkim_auth[0].human_result_lang, None);
         assert_eq!(record.spf_auth[0].scope, None);
     }
 }

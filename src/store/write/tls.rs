@@ -9,7 +9,7 @@ use crate::{
     domain::Domain,
     limits,
     report::{
-        Broken, PARSER_VERSION,
+        Broken, Digest, PARSER_VERSION,
         tls::{Policy, TlsReport},
     },
     store::values::{integer, packed, stated},
@@ -37,7 +37,7 @@ impl Batch<'_> {
         rows: impl FnOnce(&mut PolicySink<'_>) -> Result<(), Broken>,
     ) -> Result<Recorded, StoreError> {
         self.admit(arrival, &report.digest, &report.key(), |batch, document| {
-            batch.tls_report(document, arrival, (policy_domain, ours), report)?;
+            batch.tls_report(document, arrival.archive, (policy_domain, ours), report)?;
             batch.tls_policies(document.id, ours, report, rows)?;
             if document.is_current() {
                 batch.roll_up_tls(ours, report)?;
@@ -46,10 +46,10 @@ impl Batch<'_> {
         })
     }
 
-    fn tls_report(
+    pub(in crate::store) fn tls_report(
         &self,
         document: &Document,
-        arrival: &Arrival,
+        archive: Option<Digest>,
         (policy_domain, ours): (&Domain, &Ours),
         report: &TlsReport,
     ) -> Result<(), StoreError> {
@@ -69,19 +69,20 @@ impl Batch<'_> {
             integer(report.sessions),
             packed(&report.notes, String::as_str),
             PARSER_VERSION,
-            arrival.archive.map(|digest| digest.0),
+            archive.map(|digest| digest.0),
+            packed(&report.skipped, |it| (it.record, it.reason)),
         ];
         self.insert(
             "store a TLS report",
             "INSERT INTO tls_report VALUES
-                 (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                 (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             values,
         )
         .map(drop)
     }
 
     /// Writes the policies and holds the reading to what the first one found.
-    fn tls_policies(
+    pub(in crate::store) fn tls_policies(
         &self,
         report_row: i64,
         ours: &Ours,
@@ -120,7 +121,11 @@ impl Batch<'_> {
         }
     }
 
-    fn roll_up_tls(&self, ours: &Ours, report: &TlsReport) -> Result<(), StoreError> {
+    pub(in crate::store) fn roll_up_tls(
+        &self,
+        ours: &Ours,
+        report: &TlsReport,
+    ) -> Result<(), StoreError> {
         let failed = || StoreError::sql("roll up a TLS report");
         let sql = "INSERT INTO tls_rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                    ON CONFLICT DO UPDATE SET sessions = min(sessions + excluded.sessions, ?7)";
