@@ -136,7 +136,7 @@ pub const BATCH_MEMORY: usize = 32 * MIB;
 
 /// Depth of a TLS report's JSON, which needs 5 (RFC 8460 section 4.4).
 pub const MAX_JSON_DEPTH: usize = 16;
-/// Failure details kept of one policy of a TLS report; more are counted, not kept.
+/// Failure details kept of one policy of a TLS report; more are summed up by type.
 pub const MAX_TLS_FAILURES: usize = 1_000;
 /// `policy-string` and `mx-host` texts kept of one policy; MTA-STS policies have a line a host.
 pub const MAX_TLS_LINES: usize = 100;

@@ -4,7 +4,7 @@
 //! more than none. One mail is in memory at a time; reports of one mail that were stored together
 //! share its reading.
 
-use super::read::{self, Body, Found, Parts};
+use super::read::{self, Body, Found, Parts, Whole};
 use crate::{
     archive::{Archive, ArchiveError},
     config::Config,
@@ -129,12 +129,8 @@ fn one(
     store: &mut Store,
     dry_run: bool,
 ) -> Result<Result<Replaced, LeftAlone>, StoreError> {
-    // TLS reports are not replaced yet: a target is an aggregate report.
-    let found = parts.wholes().find_map(|whole| match &whole.body {
-        Body::Aggregate(read) if read.report.digest == target.digest => Some((whole, read)),
-        _ => None,
-    });
-    let Some((whole, read)) = found else {
+    let is_it = |whole: &&Whole| (whole.kind(), whole.digest()) == (target.kind, target.digest);
+    let Some(whole) = parts.wholes().find(is_it) else {
         let reasons = parts.found.iter().filter_map(|found| match found {
             Found::Rejected { reason, .. } => Some(*reason),
             Found::Whole(_) => None,
@@ -142,8 +138,20 @@ fn one(
         let reason = reasons.min().unwrap_or(Rejection::NotAReport);
         return Ok(Err(LeftAlone::Unread(reason)));
     };
-    let rows = |sink: &mut crate::store::Sink<'_>| parts.records(whole, read, sink);
-    match store.replace(target, &whole.covering, &read.report, dry_run, rows) {
+    let replaced = match &whole.body {
+        Body::Aggregate(read) => {
+            store.replace(target, &whole.covering, &read.report, dry_run, |sink| {
+                parts.records(whole, read, sink)
+            })
+        }
+        Body::Tls(tls) => {
+            let domains = (&tls.policy_domain, &tls.ours);
+            store.replace_tls(target, domains, &tls.read.report, dry_run, |sink| {
+                parts.policies(whole, &tls.read, sink)
+            })
+        }
+    };
+    match replaced {
         Err(error) if error.rejection().is_some() => Ok(Err(LeftAlone::Unstorable(error))),
         replaced => replaced.map(Ok),
     }

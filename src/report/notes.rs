@@ -92,7 +92,7 @@ impl Oddity {
             Self::BadSessions => "policies without usable session counts were left out",
             Self::BadFailedCount => "failure details have no usable session count",
             Self::BadFailureAddress => "addresses of failure details that are none were left out",
-            Self::SurplusFailures => "failure details beyond the bound were counted, not kept",
+            Self::SurplusFailures => "failure details beyond the bound were summed up",
             Self::SurplusLines => "policy strings and hosts beyond the bound were left out",
         }
     }

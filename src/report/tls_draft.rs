@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Digest,
+    Digest, Stated,
     aggregate::Hints,
     head::{fill, first},
     notes::{Notes, Oddity},
@@ -58,6 +58,8 @@ struct Entry {
     /// A count came that is no usable number.
     miscounted: bool,
     failures: BTreeMap<Option<TlsFailure>, u64>,
+    /// Of these, the sums of those whose details are not kept.
+    surplus: BTreeMap<Option<TlsFailure>, u64>,
 }
 
 impl<'s> Draft<'s> {
@@ -189,6 +191,8 @@ impl<'s> Draft<'s> {
             entry.policy.failures.push(failure);
         } else {
             self.notes.add(Oddity::SurplusFailures);
+            let surplus = entry.surplus.entry(failure.result_type.known());
+            add(surplus.or_default(), failure.sessions.unwrap_or(0))?;
         }
         Ok(())
     }
@@ -201,6 +205,16 @@ impl<'s> Draft<'s> {
             return Err(Rejection::TooManyRecords);
         }
         let mut policy = entry.policy;
+        // One of each type without details, so that the rows of a policy hold all that it sums up.
+        let summed_up = entry
+            .surplus
+            .into_iter()
+            .map(|(result_type, sessions)| Failure {
+                result_type: result_type.map_or(Stated::Not, Stated::Known),
+                sessions: Some(sessions),
+                ..Failure::default()
+            });
+        policy.failures.extend(summed_up);
         if entry.miscounted {
             self.leave_out(LeftOut::Sessions);
             return Ok(());

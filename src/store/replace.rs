@@ -1,22 +1,24 @@
 //! What an older parser wrote, replaced by what today's reads from the same mail.
 //!
-//! One transaction a report: its rows and its part of the rollups go, the new ones come, and
-//! both are compared. Where nothing differs, all of it is undone.
+//! One transaction a report, of either kind: its rows and its part of the rollups go, the new
+//! ones come, and both are compared. Where nothing differs, all of it is undone.
+
+mod sums;
 
 use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Batch, Sink, Store, StoreError,
+    Batch, Ours, PolicySink, Sink, Store, StoreError,
     sqlite::begin,
-    values::{digest_of, integer, unsigned},
-    write::{Document, SECONDS_OF_A_DAY},
+    values::{digest_of, word},
+    write::Document,
 };
 use crate::{
     domain::Domain,
     limits,
-    report::{Broken, Digest, PARSER_VERSION, Report, Results, Totals},
-    terms::{Aligned, Disposition, Outcome},
+    report::{Broken, Digest, PARSER_VERSION, Report, ReportKey, tls::TlsReport},
+    terms::{Kind, Outcome},
 };
 
 /// A stored report that can be read again.
@@ -24,6 +26,8 @@ use crate::{
 pub struct Target {
     /// Its number.
     pub id: i64,
+    /// What it is.
+    pub kind: Kind,
     /// The document's digest.
     pub digest: Digest,
     /// The day of its mail in the archive, UTC epoch seconds.
@@ -39,7 +43,7 @@ pub struct Target {
 pub struct Replaced {
     /// What differs in the head.
     pub changes: Vec<Change>,
-    /// Whether a record differs.
+    /// Whether a record, or a policy of a TLS report, differs.
     pub records_differ: bool,
     /// Whether an older parser had read it.
     pub was_older: bool,
@@ -63,62 +67,108 @@ impl Replaced {
     }
 }
 
-/// The columns that a reading decides.
-const HEAD: [&str; 27] = [
-    "current",
-    "domain",
-    "policy_domain",
-    "range_begin",
-    "range_end",
-    "version",
-    "org_name",
-    "email",
-    "extra_contact",
-    "extra_contact_lang",
-    "report_id",
-    "generator",
-    "errors",
-    "p",
-    "sp",
-    "np",
-    "adkim",
-    "aspf",
-    "pct",
-    "fo",
-    "testing",
-    "discovery_method",
-    "records",
-    "skipped_records",
-    "skipped",
-    "messages",
-    "notes",
-];
+/// Where a kind of report lies.
+struct Tables {
+    head: &'static str,
+    /// Its columns that a reading decides.
+    columns: &'static [&'static str],
+    rows: &'static str,
+    /// The same of its rows, which are in order of `seq`.
+    row_columns: &'static str,
+    /// Takes a current report out of the sums.
+    take_out: fn(&Connection, i64) -> rusqlite::Result<()>,
+}
 
-const TARGET: &str = "SELECT id, digest, first_seen, archive, parser_version
-    FROM report JOIN document USING (id)";
+const AGGREGATE: Tables = Tables {
+    head: "report",
+    columns: &[
+        "current",
+        "domain",
+        "policy_domain",
+        "range_begin",
+        "range_end",
+        "version",
+        "org_name",
+        "email",
+        "extra_contact",
+        "extra_contact_lang",
+        "report_id",
+        "generator",
+        "errors",
+        "p",
+        "sp",
+        "np",
+        "adkim",
+        "aspf",
+        "pct",
+        "fo",
+        "testing",
+        "discovery_method",
+        "records",
+        "skipped_records",
+        "skipped",
+        "messages",
+        "notes",
+    ],
+    rows: "record",
+    row_columns: "source_ip, count, disposition, dkim, spf, header_from, envelope_from,
+        envelope_to, reasons, dkim_auth, spf_auth",
+    take_out: sums::take_out,
+};
+
+const TLS: Tables = Tables {
+    head: "tls_report",
+    columns: &[
+        "current",
+        "domain",
+        "policy_domain",
+        "range_begin",
+        "range_end",
+        "org_name",
+        "contact",
+        "report_id",
+        "policies",
+        "skipped_policies",
+        "skipped",
+        "sessions",
+        "notes",
+    ],
+    rows: "tls_policy",
+    row_columns: "domain, policy_domain, policy_type, policy_string, mx_host, successful, failed,
+        failures",
+    take_out: sums::take_out_tls,
+};
+
+const TARGET: &str = "SELECT document.id, kind, digest, first_seen,
+        coalesce(report.archive, tls_report.archive),
+        coalesce(report.parser_version, tls_report.parser_version) AS parser
+    FROM document LEFT JOIN report ON report.id = document.id
+        LEFT JOIN tls_report ON tls_report.id = document.id
+    WHERE parser IS NOT NULL AND document.id";
 
 impl Store {
     /// The report with this number.
     pub fn target(&self, id: i64) -> Result<Option<Target>, StoreError> {
-        self.find_target("id = ?1", id)
+        self.find_target("= ?1", id)
     }
 
     /// The report with the next higher number.
     pub fn target_after(&self, id: i64) -> Result<Option<Target>, StoreError> {
-        self.find_target("id > ?1 ORDER BY id LIMIT 1", id)
+        self.find_target("> ?1 ORDER BY document.id LIMIT 1", id)
     }
 
     fn find_target(&self, which: &str, id: i64) -> Result<Option<Target>, StoreError> {
         self.connection
-            .prepare_cached(&format!("{TARGET} WHERE {which}"))
+            .prepare_cached(&format!("{TARGET} {which}"))
             .and_then(|mut statement| {
                 let target = |row: &Row<'_>| {
                     Ok(Target {
                         id: row.get(0)?,
-                        digest: Digest(row.get(1)?),
-                        first_seen: row.get(2)?,
-                        archive: row.get::<_, Option<[u8; 32]>>(3)?.map(Digest),
-                        parser_version: row.get(4)?,
+                        kind: word(row, 1)?,
+                        digest: Digest(row.get(2)?),
+                        first_seen: row.get(3)?,
+                        archive: row.get::<_, Option<[u8; 32]>>(4)?.map(Digest),
+                        parser_version: row.get(5)?,
                     })
                 };
                 statement.query_row([id], target).optional()
@@ -142,104 +192,115 @@ impl Store {
         if report.messages > limits::MAX_MESSAGES {
             return Err(StoreError::Count(report.messages));
         }
+        self.swap(
+            target,
+            &AGGREGATE,
+            &report.key(),
+            dry_run,
+            |batch, document| {
+                batch.report(document, target.archive, covering, report)?;
+                batch.records(document.id, report, rows)?;
+                if document.is_current() {
+                    batch.roll_up(covering, report)?;
+                }
+                Ok(())
+            },
+        )
+    }
+
+    /// The same of a TLS report; `policy_domain` and `ours` as in [`Batch::add_tls`].
+    pub fn replace_tls(
+        &mut self,
+        target: &Target,
+        (policy_domain, ours): (&Domain, &Ours),
+        report: &TlsReport,
+        dry_run: bool,
+        rows: impl FnOnce(&mut PolicySink<'_>) -> Result<(), Broken>,
+    ) -> Result<Replaced, StoreError> {
+        self.swap(target, &TLS, &report.key(), dry_run, |batch, document| {
+            batch.tls_report(document, target.archive, (policy_domain, ours), report)?;
+            batch.tls_policies(document.id, ours, report, rows)?;
+            if document.is_current() {
+                batch.roll_up_tls(ours, report)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn swap(
+        &mut self,
+        target: &Target,
+        tables: &Tables,
+        key: &ReportKey,
+        dry_run: bool,
+        write: impl FnOnce(&Batch<'_>, &Document) -> Result<(), StoreError>,
+    ) -> Result<Replaced, StoreError> {
+        let failed = || StoreError::sql("replace a report");
         let transaction = begin(&mut self.connection)?;
-        let replaced = Batch::new(&transaction).swap(target, covering, report, rows)?;
+        let before = Snapshot::of(&transaction, tables, target.id).map_err(failed())?;
+        let document = remove(&transaction, tables, target, key).map_err(failed())?;
+        write(&Batch::new(&transaction), &document)?;
+        let after = Snapshot::of(&transaction, tables, target.id).map_err(failed())?;
         if transaction.is_autocommit() {
             return Err(StoreError::Lost);
         }
+        let was_older = target.parser_version < PARSER_VERSION;
+        let replaced = before.compare(after, tables, was_older);
         // Dropped, a transaction is undone.
-        if !dry_run && (replaced.was_older || !replaced.is_same()) {
+        if !dry_run && (was_older || !replaced.is_same()) {
             transaction.commit().map_err(StoreError::sql("commit"))?;
         }
         Ok(replaced)
     }
 }
 
-impl Batch<'_> {
-    fn swap(
-        &self,
-        target: &Target,
-        covering: &Domain,
-        report: &Report,
-        rows: impl FnOnce(&mut Sink<'_>) -> Result<(), Broken>,
-    ) -> Result<Replaced, StoreError> {
-        let failed = || StoreError::sql("replace a report");
-        let before = Snapshot::of(self.connection, target.id).map_err(failed())?;
-        let outcome = self.remove(target, &before, report).map_err(failed())?;
-        let document = Document {
-            id: target.id,
-            outcome,
-        };
-        self.report(&document, target.archive, covering, report)?;
-        self.records(target.id, report, rows)?;
-        if outcome == Outcome::Stored {
-            self.roll_up(covering, report)?;
-        }
-        let after = Snapshot::of(self.connection, target.id).map_err(failed())?;
-        let columns = HEAD.iter().zip(before.head.into_iter().zip(after.head));
-        let changes = columns.filter(|(_, (before, after))| before != after);
-        Ok(Replaced {
-            changes: changes
-                .map(|(column, (before, after))| Change {
-                    column,
-                    before,
-                    after,
-                })
-                .collect(),
-            records_differ: before.rows != after.rows,
-            was_older: target.parser_version < PARSER_VERSION,
-        })
+/// Takes the rows out and the key in; what the report is to its key now.
+fn remove(
+    connection: &Connection,
+    tables: &Tables,
+    target: &Target,
+    key: &ReportKey,
+) -> rusqlite::Result<Document> {
+    let Tables { head, rows, .. } = tables;
+    let id = target.id;
+    let sql = format!("SELECT current FROM {head} WHERE id = ?1");
+    if connection
+        .prepare_cached(&sql)?
+        .query_row([id], |row| row.get(0))?
+    {
+        (tables.take_out)(connection, id)?;
     }
-
-    /// Takes the rows out and the key in; what the report is to its key now.
-    fn remove(
-        &self,
-        target: &Target,
-        before: &Snapshot,
-        report: &Report,
-    ) -> rusqlite::Result<Outcome> {
-        if before.current {
-            before.take_out_of_rollups(self.connection)?;
-        }
-        let key = digest_of(&report.key());
-        let run = |sql: &str| self.connection.prepare_cached(sql)?.execute([target.id]);
-        run("DELETE FROM record WHERE report = ?1")?;
-        run("DELETE FROM report WHERE id = ?1")?;
-        self.connection.execute(
-            "UPDATE document SET key = ?2 WHERE id = ?1",
-            params![target.id, key],
-        )?;
-        let sql = "SELECT 1 FROM document WHERE key = ?2 AND id < ?1";
-        let revises = self
-            .connection
-            .prepare_cached(sql)?
-            .exists((target.id, key))?;
-        Ok(if revises {
-            Outcome::Revision
-        } else {
-            Outcome::Stored
-        })
+    for sql in [
+        format!("DELETE FROM {rows} WHERE report = ?1"),
+        format!("DELETE FROM {head} WHERE id = ?1"),
+    ] {
+        connection.prepare_cached(&sql)?.execute([id])?;
     }
+    let key = digest_of(key);
+    let sql = "UPDATE document SET key = ?2 WHERE id = ?1";
+    connection.execute(sql, params![id, key])?;
+    let sql = "SELECT 1 FROM document WHERE key = ?2 AND id < ?1";
+    let revises = connection.prepare_cached(sql)?.exists((id, key))?;
+    let outcome = if revises {
+        Outcome::Revision
+    } else {
+        Outcome::Stored
+    };
+    Ok(Document { id, outcome })
 }
 
 /// A report as it stands.
 struct Snapshot {
-    current: bool,
     head: Vec<Option<String>>,
     /// Digest over its records.
     rows: [u8; 32],
-    /// What the records add to rollups, and to which.
-    totals: Totals,
-    day: i64,
-    domain: String,
-    policy_domain: String,
 }
 
 impl Snapshot {
-    fn of(connection: &Connection, id: i64) -> rusqlite::Result<Self> {
-        let (rows, totals) = records(connection, id)?;
-        let sql = format!("SELECT {} FROM report WHERE id = ?1", HEAD.join(", "));
-        connection.prepare_cached(&sql)?.query_row([id], |row| {
+    fn of(connection: &Connection, tables: &Tables, id: i64) -> rusqlite::Result<Self> {
+        let Tables { head, columns, .. } = tables;
+        let sql = format!("SELECT {} FROM {head} WHERE id = ?1", columns.join(", "));
+        let head = connection.prepare_cached(&sql)?.query_row([id], |row| {
             let shown = |column| {
                 Ok(match row.get_ref(column)? {
                     ValueRef::Null => None,
@@ -247,74 +308,45 @@ impl Snapshot {
                     text => Some(text.as_str()?.to_owned()),
                 })
             };
-            Ok(Self {
-                head: (0..HEAD.len())
-                    .map(shown)
-                    .collect::<rusqlite::Result<_>>()?,
-                current: row.get("current")?,
-                rows,
-                totals,
-                day: row
-                    .get::<_, i64>("range_begin")?
-                    .div_euclid(SECONDS_OF_A_DAY),
-                domain: row.get("domain")?,
-                policy_domain: row.get("policy_domain")?,
-            })
-        })
+            (0..columns.len()).map(shown).collect()
+        })?;
+        let rows = digest_of_rows(connection, tables, id)?;
+        Ok(Self { head, rows })
     }
 
-    /// Sums that reach zero go, as if the report had never come.
-    fn take_out_of_rollups(&self, connection: &Connection) -> rusqlite::Result<()> {
-        const KEY: &str = "day = ?1 AND domain = ?2 AND policy_domain = ?3 AND disposition = ?4
-            AND dkim = ?5 AND spf = ?6";
-        let none = format!("DELETE FROM rollup WHERE {KEY} AND messages <= ?7");
-        let less = format!("UPDATE rollup SET messages = messages - ?7 WHERE {KEY}");
-        let aligned = |result: Option<Aligned>| result.map_or("", Aligned::as_str);
-        for (results, messages) in &self.totals {
-            let values = params![
-                self.day,
-                self.domain,
-                self.policy_domain,
-                results.disposition.map_or("", Disposition::as_str),
-                aligned(results.dkim),
-                aligned(results.spf),
-                integer(*messages),
-            ];
-            connection.prepare_cached(&none)?.execute(values)?;
-            connection.prepare_cached(&less)?.execute(values)?;
+    fn compare(self, after: Self, tables: &Tables, was_older: bool) -> Replaced {
+        let values = self.head.into_iter().zip(after.head);
+        let changes = tables.columns.iter().zip(values);
+        Replaced {
+            changes: changes
+                .filter(|(_, (before, after))| before != after)
+                .map(|(column, (before, after))| Change {
+                    column,
+                    before,
+                    after,
+                })
+                .collect(),
+            records_differ: self.rows != after.rows,
+            was_older,
         }
-        Ok(())
     }
 }
 
-/// Reads all records once: their digest, and their sums.
-fn records(connection: &Connection, id: i64) -> rusqlite::Result<([u8; 32], Totals)> {
-    let mut digest = Sha256::new();
-    let mut totals = Totals::new();
-    let sql = "SELECT disposition, dkim, spf, count, source_ip, header_from, envelope_from,
-            envelope_to, reasons, dkim_auth, spf_auth
-        FROM record WHERE report = ?1 ORDER BY seq";
-    let mut statement = connection.prepare_cached(sql)?;
+fn digest_of_rows(connection: &Connection, tables: &Tables, id: i64) -> rusqlite::Result<[u8; 32]> {
+    let Tables {
+        rows, row_columns, ..
+    } = tables;
+    let sql = format!("SELECT {row_columns} FROM {rows} WHERE report = ?1 ORDER BY seq");
+    let mut statement = connection.prepare_cached(&sql)?;
     let columns = statement.column_count();
+    let mut digest = Sha256::new();
     let mut rows = statement.query([id])?;
     while let Some(row) = rows.next()? {
-        let results = Results {
-            disposition: known(row, 0)?,
-            dkim: known(row, 1)?,
-            spf: known(row, 2)?,
-        };
-        let sum = totals.entry(results).or_default();
-        *sum = sum.saturating_add(unsigned(row, 3)?);
         for column in 0..columns {
             add(&mut digest, row.get_ref(column)?);
         }
     }
-    Ok((digest.finalize().into(), totals))
-}
-
-fn known<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
-    let text = row.get_ref(column)?.as_str_or_null()?;
-    Ok(text.and_then(|text| text.parse().ok()))
+    Ok(digest.finalize().into())
 }
 
 /// A value under its type and length, so that no two rows look alike.
@@ -344,6 +376,7 @@ mod tests {
     use crate::{
         report::{Record, Stated},
         store::fixtures::{Place, arrival, example, kept, plain, record, report},
+        terms::Aligned,
     };
 
     fn replace(place: &mut Place, id: i64, new: &(Report, Vec<Record>), dry: bool) -> Replaced {

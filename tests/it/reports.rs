@@ -198,6 +198,9 @@ fn contents(place: &Place) -> Vec<String> {
         rows.map(Result::unwrap).collect()
     };
     let mut all = texts("SELECT report.*, document.* FROM report JOIN document USING (id)");
+    all.extend(texts("SELECT * FROM tls_report ORDER BY id"));
+    all.extend(texts("SELECT * FROM tls_policy ORDER BY report, seq"));
+    all.extend(texts("SELECT * FROM tls_rollup ORDER BY 1, 2, 3, 4, 5"));
     all.extend(texts("SELECT * FROM record"));
     all.extend(texts("SELECT * FROM rollup"));
     all
@@ -247,6 +250,43 @@ fn replay_replaces_what_an_older_parser_wrote() {
     let (code, said) = place.run(&["replay", &id]);
     assert_eq!(code, 0);
     assert!(said.contains("messages 8 -> 13"), "{said}");
+    assert!(said.contains("records differ"), "{said}");
+    assert_eq!(dry.lines().next(), said.lines().next());
+    assert_eq!(contents(&place), before);
+}
+
+#[test]
+fn replay_replaces_tls_reports_too() {
+    let place = Place::new();
+    place.import_bytes(&mails::tls(RUA, "t-1", "example.com"), 0);
+    place.import_bytes(&mails::tls(RUA, "t-2", "example.com"), 0);
+    let before = contents(&place);
+    let (code, said) = place.run(&["replay"]);
+    assert_eq!(code, 0);
+    assert!(said.contains("5 reports as they were"), "{said}");
+    assert_eq!(contents(&place), before);
+
+    let store = place.open("reports.sqlite");
+    let sql = "SELECT id FROM tls_report WHERE report_id = 't-1'";
+    let id: i64 = store.query_row(sql, [], |row| row.get(0)).unwrap();
+    let id = id.to_string();
+    // As an older parser might have read it: sessions less, and another contact.
+    store
+        .execute_batch(&format!(
+            "UPDATE tls_policy SET successful = successful - 1 WHERE report = {id};
+             UPDATE tls_report SET parser_version = 0, contact = '', sessions = sessions - 1
+                WHERE id = {id};
+             UPDATE tls_rollup SET sessions = sessions - 1 WHERE result = 'successful'"
+        ))
+        .unwrap();
+    drop(store);
+    let altered = contents(&place);
+    assert_ne!(altered, before);
+    let (code, dry) = place.run(&["replay", "--dry-run"]);
+    assert_eq!((code, contents(&place)), (0, altered));
+    let (code, said) = place.run(&["replay", &id]);
+    assert_eq!(code, 0);
+    assert!(said.contains("contact nothing -> "), "{said}");
     assert!(said.contains("records differ"), "{said}");
     assert_eq!(dry.lines().next(), said.lines().next());
     assert_eq!(contents(&place), before);
@@ -408,8 +448,9 @@ fn replay_does_not_work_beside_a_daemon_and_reading_does() {
 #[test]
 fn a_lost_store_is_rebuilt_from_the_archive() {
     let place = Place::new();
-    // A mail that comes twice, and a revision, which stays one.
+    // A mail that comes twice, a revision, which stays one, and a TLS report.
     place.import(&sample("google"), 0);
+    place.import_bytes(&mails::tls(RUA, "t-1", "example.com"), 0);
     let revised = Report::new("8593127690416743321", "example.com", &[500]);
     place.import_bytes(&revised.google(RUA), 0);
     let asked = [
@@ -432,7 +473,7 @@ fn a_lost_store_is_rebuilt_from_the_archive() {
     fs::write(store.with_extension("sqlite.rebuild"), b"unfinished").unwrap();
     let (code, said) = place.run(&["replay", "--rebuild"]);
     assert!(
-        code == 0 && said.contains("4 archived mails read"),
+        code == 0 && said.contains("5 archived mails read"),
         "{said}"
     );
     assert_eq!(ask(&place), before);
@@ -445,7 +486,7 @@ fn a_lost_store_is_rebuilt_from_the_archive() {
     );
     let (code, said) = place.run(&["replay"]);
     assert!(
-        code == 0 && said.contains("4 reports as they were"),
+        code == 0 && said.contains("5 reports as they were"),
         "{said}"
     );
     let raw = ["show", &id_of(&place, "0e4a92f9f3ab4d1d"), "--raw"];

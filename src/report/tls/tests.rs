@@ -106,7 +106,7 @@ fn depth_and_tokens_are_bounded() {
 }
 
 #[test]
-fn surplus_failures_are_counted_and_not_kept() {
+fn surplus_failures_are_summed_up_by_type() {
     let failure = r#"{"result-type":"certificate-expired","failed-session-count":1}"#;
     let failures = vec![failure; 100_000].join(",");
     let text = document(&format!(
@@ -120,12 +120,17 @@ fn surplus_failures_are_counted_and_not_kept() {
         sums.failures[&Some(TlsFailure::CertificateExpired)],
         100_000
     );
-    let mut kept = 0;
+    let (mut kept, mut sessions) = (0, 0);
     read(text.as_bytes(), &Hints::default(), &mut |policy| {
         kept += policy.failures.len();
+        sessions += policy
+            .failures
+            .iter()
+            .filter_map(|it| it.sessions)
+            .sum::<u64>();
     })
     .unwrap();
-    assert_eq!(kept, MAX_TLS_FAILURES);
+    assert_eq!((kept, sessions), (MAX_TLS_FAILURES + 1, 100_000));
 }
 
 #[test]

@@ -4,10 +4,10 @@ use super::*;
 use crate::{
     report::{aggregate::Hints, tls},
     store::{
-        Reader,
+        Reader, Replaced,
         fixtures::{Place, arrival},
     },
-    terms::Outcome,
+    terms::{Kind, Outcome},
 };
 
 /// 4 successful and 2 failed sessions under each of two policies, and 9 about a stranger's name.
@@ -29,21 +29,92 @@ fn document(id: &str) -> String {
     )
 }
 
-fn add(place: &mut Place, spool_id: i64, text: &str) -> Recorded {
-    let name = |name| Domain::parse(name).unwrap();
-    let ours = Ours::from([(name("mail.example.com"), name("example.com"))]);
+fn name(name: &str) -> Domain {
+    Domain::parse(name).unwrap()
+}
+
+fn ours() -> (Domain, Ours) {
+    let domain = name("mail.example.com");
+    let ours = Ours::from([(domain.clone(), name("example.com"))]);
+    (domain, ours)
+}
+
+fn read(text: &str) -> (TlsReport, Vec<Policy>) {
     let read = tls::read_whole(|| text.as_bytes(), &Hints::default(), usize::MAX).unwrap();
-    let policies = read.policies.unwrap();
+    (read.report, read.policies.unwrap())
+}
+
+fn rows(policies: &[Policy]) -> impl FnOnce(&mut PolicySink<'_>) -> Result<(), Broken> {
+    move |sink| {
+        policies.iter().for_each(sink);
+        Ok(())
+    }
+}
+
+fn add(place: &mut Place, spool_id: i64, text: &str) -> Recorded {
+    let ((domain, ours), (report, policies)) = (ours(), read(text));
     place
         .store
         .transaction(|batch| {
-            let domain = name("mail.example.com");
-            batch.add_tls(&arrival(spool_id), &domain, &ours, &read.report, |sink| {
-                policies.iter().for_each(sink);
-                Ok(())
-            })
+            let rows = rows(&policies);
+            batch.add_tls(&arrival(spool_id), &domain, &ours, &report, rows)
         })
         .unwrap()
+}
+
+/// Replaces a report by what `text` says, as if today's parser read that in its document.
+fn replace(place: &mut Place, id: i64, text: &str, dry_run: bool) -> Replaced {
+    let ((domain, ours), (report, policies)) = (ours(), read(text));
+    let target = place.store.target(id).unwrap().unwrap();
+    assert_eq!(target.kind, Kind::Tls);
+    let replaced =
+        place
+            .store
+            .replace_tls(&target, (&domain, &ours), &report, dry_run, rows(&policies));
+    replaced.unwrap()
+}
+
+fn sums(place: &Place) -> Vec<i64> {
+    let of = |result: &str| {
+        let sql = "SELECT total(sessions) FROM tls_rollup WHERE result";
+        place.number(&format!("SELECT cast(({sql} {result}) AS INTEGER)"))
+    };
+    [
+        "= 'successful'",
+        "= 'failed'",
+        "= 'certificate-expired'",
+        "= 'other'",
+    ]
+    .map(of)
+    .into()
+}
+
+#[test]
+fn another_reading_takes_the_place_of_the_first_and_its_sums() {
+    let mut place = Place::new();
+    add(&mut place, 1, &document("1"));
+    add(&mut place, 2, &document("2"));
+    assert_eq!(sums(&place), [16, 8, 8, 8]);
+    assert!(replace(&mut place, 1, &document("1"), false).is_same());
+    assert_eq!(sums(&place), [16, 8, 8, 8]);
+
+    let new = document("1")
+        .replace(":4,", ":40,")
+        .replace("new-one", "certificate-expired");
+    let dry = replace(&mut place, 1, &new, true);
+    assert_eq!(sums(&place), [16, 8, 8, 8], "only asked");
+    let replaced = replace(&mut place, 1, &new, false);
+    assert_eq!(dry, replaced);
+    let columns: Vec<_> = replaced.changes.iter().map(|it| it.column).collect();
+    assert_eq!((columns, replaced.records_differ), (vec!["sessions"], true));
+    assert_eq!(sums(&place), [88, 8, 12, 4]);
+
+    // The second turns out to be a revision of the first, and counts no more.
+    let replaced = replace(&mut place, 2, &document("1"), false);
+    let columns: Vec<_> = replaced.changes.iter().map(|it| it.column).collect();
+    assert_eq!(columns, ["current", "report_id"]);
+    assert_eq!(sums(&place), [80, 4, 8, 0]);
+    assert_eq!(place.store.target_after(2).unwrap(), None);
 }
 
 #[test]
