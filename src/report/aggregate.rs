@@ -4,8 +4,8 @@
 //! the listed repairs and notes them; [`Reading`] says which of the two is meant, so that a second
 //! pass over the same document takes the same way. Memory does not grow with the records.
 //!
-//! A report is whole or it is [`Broken`]: the root's end was seen, and every record closed at its
-//! own depth. A single bad record is left out, and listed as skipped.
+//! A report is whole or it is [`Broken`]: the root's end was seen (or, of one careless generator,
+//! is known to be missing), and every record closed at its own depth. A single bad record is left out, and listed as skipped.
 
 use std::io::Read;
 

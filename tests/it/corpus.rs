@@ -11,6 +11,25 @@ const OTHERWISE: &[(&str, &str)] = &[
     ("rendered-from-python/xml_2_0.eml", "read by us only"),
 ];
 
+/// Files that INDEX.tsv calls invalid and that a person can read all the same: records, and
+/// records left out.
+const READ_THOUGH_INVALID: &[(&str, u64, u64)] = &[
+    (
+        "parsedmarc/samples/aggregate/ikea.com!example.de!1538690400!1538776800.xml",
+        1,
+        0,
+    ),
+    ("parsedmarc/samples/aggregate/invalid_utf_8.xml", 1, 0),
+    ("parsedmarc/samples/aggregate/invalid_xml.xml", 1, 0),
+    // A null report.
+    ("pkg/dmarc/testdata/test_empty.xml", 0, 0),
+    ("bad.com!example.com!1337140800!1337227200.xml", 2, 1),
+    ("_20150705_163-failed.com.eml", 1, 0),
+];
+
+/// The HTML beside a report, which is told as what it is.
+const NO_REPORTS: &[(&str, &str)] = &[("outlook.eml", "1.1.2"), ("103.eml", "1.1.2")];
+
 /// Where the corpus is, if it is there.
 pub fn corpus() -> Option<PathBuf> {
     let path = env::var_os("RUA_MILTER_CORPUS").map_or_else(
@@ -103,4 +122,50 @@ fn every_tls_report_is_read() {
         }
     }
     assert!(compared > 20 && failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn nothing_in_a_valid_file_is_an_error() {
+    let Some(corpus) = corpus() else {
+        println!("no corpus here: nothing was read");
+        return;
+    };
+    let index = fs::read_to_string(corpus.join("INDEX.tsv")).unwrap();
+    let mut failed = Vec::new();
+    for row in index.lines().skip(1) {
+        let columns: Vec<_> = row.split('\t').collect();
+        let (file, kind) = (columns[0], columns[1]);
+        if !["aggregate", "tlsrpt"].contains(&kind) {
+            continue;
+        }
+        for line in lines(&corpus.join(file)) {
+            let is_known =
+                |(end, part): &(&str, &str)| file.ends_with(end) && line["part"] == *part;
+            if !line["error"].is_null() && !NO_REPORTS.iter().any(is_known) {
+                failed.push(line.to_string());
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn what_a_person_can_read_of_the_invalid_files_is_read() {
+    let Some(corpus) = corpus() else {
+        println!("no corpus here: nothing was read");
+        return;
+    };
+    let index = fs::read_to_string(corpus.join("INDEX.tsv")).unwrap();
+    for &(end, records, skipped) in READ_THOUGH_INVALID {
+        let mut files = index.lines().filter_map(|row| row.split('\t').next());
+        let file = files
+            .find(|file| file.ends_with(end))
+            .expect("in the index");
+        let found = lines(&corpus.join(file));
+        let counted: Vec<_> = found
+            .iter()
+            .map(|line| (line["records"].as_u64(), line["skipped_records"].as_u64()))
+            .collect();
+        assert_eq!(counted, [(Some(records), Some(skipped))], "{found:?}");
+    }
 }
