@@ -218,7 +218,7 @@ fn means_xml(head: &[u8]) -> bool {
         .iter()
         .take(2)
         .any(|byte| !byte.is_ascii() || *byte == 0);
-    utf16 || head.windows(8).any(|window| window == b"feedback")
+    utf16 || sniff::has_root(head)
 }
 
 /// A file name without folders, control characters and excess; nothing is ever stored under it.

@@ -79,21 +79,37 @@ pub(super) fn inflates(raw: &[u8]) -> bool {
     matches!(ZlibDecoder::new(raw).read(&mut first), Ok(1..))
 }
 
-/// HTML, and not a report that merely mentions it.
+/// HTML, and not a report.
 fn is_html(text: &[u8]) -> bool {
-    let head = text[..text.len().min(SNIFF)].to_ascii_lowercase();
-    let has = |needle: &[u8]| head.windows(needle.len()).any(|window| window == needle);
-    !has(b"feedback")
-        && [
-            &b"<html"[..],
-            b"<!doctype html",
-            b"<body",
-            b"<div",
-            b"<p",
-            b"<table",
-        ]
-        .iter()
-        .any(|tag| has(tag))
+    const TAGS: [&[u8]; 6] = [b"html", b"!doctype html", b"body", b"div", b"p", b"table"];
+    let is_tag = |after: &[u8]| {
+        TAGS.iter().any(|tag| {
+            let name = after.get(..tag.len());
+            // `<policy_published>` is no paragraph.
+            name.is_some_and(|name| name.eq_ignore_ascii_case(tag))
+                && after.get(tag.len()).is_none_or(|&byte| !is_in_name(byte))
+        })
+    };
+    !has_root(text) && tags(text).any(is_tag)
+}
+
+/// Whether the root of an aggregate report starts in the bytes, with or without a prefix. The
+/// word alone says nothing: Microsoft's letters beside its reports ask for "feedback".
+pub(super) fn has_root(head: &[u8]) -> bool {
+    tags(head).any(|tag| {
+        let name = tag.split(|&byte| !is_in_name(byte) && byte != b':').next();
+        let local = name.and_then(|name| name.rsplit(|&byte| byte == b':').next());
+        local.is_some_and(|local| local.eq_ignore_ascii_case(b"feedback"))
+    })
+}
+
+/// What stands behind each `<`.
+fn tags(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|&byte| byte == b'<').skip(1)
+}
+
+fn is_in_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
 /// The fields of RFC 5965 section 3.1, of which `Feedback-Type` is the one that must be there.
