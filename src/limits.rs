@@ -69,8 +69,8 @@ pub const MAX_MIME_DEPTH: usize = 10;
 pub const MAX_HEADER: usize = 64 * KIB;
 /// Header lines of one mail, those of its parts included.
 pub const MAX_HEADERS: usize = 10_000;
-/// Reports of one mail.
-pub const MAX_DOCUMENTS: usize = 50;
+/// Reports of one mail (`limits.max_documents`); real ones have one.
+pub const MAX_DOCUMENTS: usize = 16;
 /// Members of one zip file.
 pub const MAX_MEMBERS: usize = 100;
 /// Members of one gzip stream, each of which costs a new inflater even when it is empty. bgzip,
@@ -78,10 +78,9 @@ pub const MAX_MEMBERS: usize = 100;
 pub const MAX_GZIP_MEMBERS: usize = 10_000;
 /// Containers within containers (gz in gz, zip in gz).
 pub const MAX_CONTAINER_DEPTH: usize = 2;
-/// Bytes of one inflated document, and of what lies between two containers. The largest known report has 900,000 lines.
+/// Bytes of all that is inflated of one mail, each counted once however often it is read
+/// (`limits.max_inflated_bytes`). The largest known report has 900,000 lines, about 40 MB.
 pub const MAX_INFLATED: u64 = 256 << 20;
-/// Bytes of all that is inflated of one mail, each counted once however often it is read.
-pub const MAX_INFLATED_TOTAL: u64 = 512 << 20;
 /// Bytes inflated by `examine`, which only looks at the head of each document.
 pub const EXAMINE_INFLATED: u64 = 64 << 10;
 
@@ -107,8 +106,9 @@ pub const MAX_XML_DEPTH: usize = 32;
 pub const MAX_TOKEN: usize = 64 * KIB;
 /// Bytes of the name of an XML entity, a number included; the longest defined one has 10.
 pub const MAX_ENTITY: usize = 16;
-/// Records of one report.
-pub const MAX_RECORDS: u64 = 2_000_000;
+/// Records of one report, or policies of a TLS report (`limits.max_records`); a giant one has
+/// 60,000.
+pub const MAX_RECORDS: u64 = 500_000;
 /// `reason`, `dkim` and `spf` entries kept of one record (RFC 9990 section 3.1.3 allows 100).
 pub const MAX_PER_RECORD: usize = 100;
 /// Characters kept of one text of a reporter.

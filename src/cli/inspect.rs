@@ -1,4 +1,5 @@
-//! `inspect`: reads reports without storing them. Needs no configuration.
+//! `inspect`: reads reports without storing them. Needs no configuration, but takes the limits of
+//! one that is named.
 
 use std::{
     io::{self, Write},
@@ -13,12 +14,13 @@ use serde::Serialize;
 
 use super::{escape, rows::minute};
 use crate::{
+    config::Limits,
     domain::Domain,
     intake::import::{self, Mail, Unreadable},
     limits::{INSPECT_FILE, INSPECT_ROWS},
     report::{self, Skipped, Whole, aggregate::Hints, range},
     terms::{Flag, Kind, Rejection},
-    unpack::{self, Bounds, Document, Shape},
+    unpack::{self, Document, Shape},
 };
 
 /// Characters of one cell.
@@ -79,12 +81,12 @@ struct Facts {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, limits: Limits) -> anyhow::Result<ExitCode> {
     let mut show = Show::new(args.json);
     let mut all = || -> io::Result<()> {
         for path in &args.paths {
             import::mails(path, INSPECT_FILE, &mut |mail| {
-                lines(&mail)
+                lines(&mail, &limits)
                     .into_iter()
                     .try_for_each(|line| show.line(line))
             })?;
@@ -102,7 +104,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// What one mail or file holds.
-fn lines(mail: &Mail<'_>) -> Vec<Line> {
+fn lines(mail: &Mail<'_>, limits: &Limits) -> Vec<Line> {
     let path = mail.path.to_string_lossy().into_owned();
     let line = |part: &str, what| Line {
         path: path.clone(),
@@ -121,11 +123,11 @@ fn lines(mail: &Mail<'_>) -> Vec<Line> {
             return vec![line("", What::Error { kind: None, error })];
         }
     };
-    let found = unpack::documents(raw, &Bounds::default());
+    let found = unpack::documents(raw, &limits.bounds());
     let mut lines: Vec<_> = found
         .documents
         .iter()
-        .map(|document| line(&document.part, read(document)))
+        .map(|document| line(&document.part, read(document, limits)))
         .collect();
     lines.extend(
         found
@@ -139,10 +141,11 @@ fn lines(mail: &Mail<'_>) -> Vec<Line> {
     lines
 }
 
-fn read(document: &Document) -> What {
+fn read(document: &Document, limits: &Limits) -> What {
     let hints = Hints {
         file_name: document.file_name.as_deref(),
         is_json: document.shape == Shape::Json,
+        max_records: limits.max_records,
     };
     match report::read(|| document.open(), &hints, 0) {
         Ok(whole) => {

@@ -80,7 +80,14 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Serve => serve::run(path),
         Command::CheckConfig => check_config::run(path),
         Command::Import(args) => import::run(&args, path),
-        Command::Inspect(args) => inspect::run(&args),
+        Command::Inspect(args) => {
+            // Needs none; the limits of one that is named are taken.
+            let config = config.as_deref().map(load).transpose()?;
+            inspect::run(
+                &args,
+                config.map(|config| config.limits).unwrap_or_default(),
+            )
+        }
         Command::Summary(args) => {
             let (_, reader) = reader(path)?;
             print(|out| summary::run(&args, &reader, out))

@@ -300,6 +300,24 @@ impl Source<'_> {
                 "bytes",
                 |n| u64::try_from(*n).ok(),
             )?,
+            max_inflated: self.or(
+                raw.max_inflated_bytes.as_ref(),
+                default.max_inflated,
+                "bytes, from 65536 to 17179869184",
+                |n| within(*n, 1 << 16, 16 << 30),
+            )?,
+            max_records: self.or(
+                raw.max_records.as_ref(),
+                default.max_records,
+                "a number from 1 to 100000000",
+                |n| within(*n, 1, 100_000_000),
+            )?,
+            max_documents: self.or(
+                raw.max_documents.as_ref(),
+                default.max_documents,
+                "a number from 1 to 1000",
+                |n| within(*n, 1, 1_000),
+            )?,
         })
     }
 
@@ -420,6 +438,10 @@ fn secs(n: i64) -> Option<Duration> {
         .ok()
         .filter(|n| (1..=604_800).contains(n))
         .map(Duration::from_secs)
+}
+
+fn within<T: TryFrom<i64> + PartialOrd>(n: i64, least: T, most: T) -> Option<T> {
+    T::try_from(n).ok().filter(|n| (least..=most).contains(n))
 }
 
 fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Option<T> {

@@ -9,7 +9,7 @@ mod raw;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::limits;
+use crate::{limits, unpack::Bounds};
 use domains::DomainList;
 
 /// Everything an operator can say.
@@ -111,7 +111,7 @@ pub enum Unrecognised {
     Deliver,
 }
 
-/// `[limits]`; bytes.
+/// `[limits]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// `max_message_bytes`.
@@ -120,6 +120,24 @@ pub struct Limits {
     pub max_spool: u64,
     /// `min_free_bytes`: of the disk under `data_dir`.
     pub min_free: u64,
+    /// `max_inflated_bytes`, of one mail.
+    pub max_inflated: u64,
+    /// `max_records`, of one report.
+    pub max_records: u64,
+    /// `max_documents`, of one mail.
+    pub max_documents: usize,
+}
+
+impl Limits {
+    /// What reading one mail may cost.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            inflated: self.max_inflated,
+            inflated_total: self.max_inflated,
+            documents: self.max_documents,
+            ..Bounds::default()
+        }
+    }
 }
 
 /// `[log]`.
@@ -219,6 +237,9 @@ impl Default for Limits {
             max_message: limits::MAX_MESSAGE,
             max_spool: limits::MAX_SPOOL,
             min_free: limits::MIN_FREE,
+            max_inflated: limits::MAX_INFLATED,
+            max_records: limits::MAX_RECORDS,
+            max_documents: limits::MAX_DOCUMENTS,
         }
     }
 }

@@ -60,11 +60,13 @@ pub struct RawDomain {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(clippy::struct_field_names, reason = "the keys carry their unit")]
 pub struct RawLimits {
     pub max_message_bytes: Option<Spanned<i64>>,
     pub max_spool_bytes: Option<Spanned<i64>>,
     pub min_free_bytes: Option<Spanned<i64>>,
+    pub max_inflated_bytes: Option<Spanned<i64>>,
+    pub max_records: Option<Spanned<i64>>,
+    pub max_documents: Option<Spanned<i64>>,
 }
 
 #[derive(Default, Deserialize)]

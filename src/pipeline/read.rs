@@ -13,8 +13,11 @@ use crate::{
     spool::Entry,
     store::Ours,
     terms::{Kind, Rejection},
-    unpack::{self, Bounds, Document, Shape},
+    unpack::{self, Document, Shape},
 };
+
+/// The limit on records of a second reading: the first one was held to the operator's.
+const SECOND: u64 = u64::MAX;
 
 /// What was found in one entry.
 pub struct Parts<'a> {
@@ -78,7 +81,7 @@ pub fn read<'a>(entry: &'a Entry, config: &Config, memory: &mut usize) -> Parts<
 }
 
 fn read_parts<'a>(entry: &'a Entry, config: &Config, memory: &mut usize) -> Parts<'a> {
-    let unpacked = unpack::documents(&entry.raw, &Bounds::default());
+    let unpacked = unpack::documents(&entry.raw, &config.limits.bounds());
     *memory = memory.saturating_sub(unpacked.inner_zips);
     let mut found = Vec::with_capacity(unpacked.documents.len() + unpacked.rejected.len());
     for (index, document) in unpacked.documents.iter().enumerate() {
@@ -122,7 +125,11 @@ fn read_document(
         reason,
         offset,
     };
-    let whole = match report::read(|| document.open(), &hints(document), *memory) {
+    let whole = match report::read(
+        || document.open(),
+        &hints(document, config.limits.max_records),
+        *memory,
+    ) {
         Err(unread) => return reject(part, unread.broken.rejection, Some(unread.broken.offset)),
         Ok(whole) => whole,
     };
@@ -173,11 +180,12 @@ fn tls_body(read: tls::Whole, config: &Config) -> Option<(Domain, Body)> {
     Some((covering, Body::Tls(Box::new(body))))
 }
 
-/// What surrounds a document.
-fn hints(document: &Document) -> Hints<'_> {
+/// What surrounds a document, and what it may hold.
+fn hints(document: &Document, max_records: u64) -> Hints<'_> {
     Hints {
         file_name: document.file_name.as_deref(),
         is_json: document.shape == Shape::Json,
+        max_records,
     }
 }
 
@@ -195,7 +203,13 @@ impl Parts<'_> {
         }
         let document = &self.documents[whole.document];
         let mut pass = |record: Record| sink(&record);
-        aggregate::read(document.open(), read.reading, &hints(document), &mut pass).map(drop)
+        aggregate::read(
+            document.open(),
+            read.reading,
+            &hints(document, SECOND),
+            &mut pass,
+        )
+        .map(drop)
     }
 
     /// The same of a TLS report's policies.
@@ -211,7 +225,7 @@ impl Parts<'_> {
         }
         let document = &self.documents[whole.document];
         let mut pass = |policy: tls::Policy| sink(&policy);
-        tls::read(document.open(), &hints(document), &mut pass).map(drop)
+        tls::read(document.open(), &hints(document, SECOND), &mut pass).map(drop)
     }
 
     /// The whole reports.

@@ -13,17 +13,30 @@ use quick_xml::{Error, Reader, errors::SyntaxError, events::Event};
 
 use super::{Broken, Head, Record, Report, aggregate_xml::Assembler, repair, text::Text};
 use crate::{
-    limits::EXAMINE_INFLATED,
+    limits::{EXAMINE_INFLATED, MAX_RECORDS},
     terms::{Kind, Rejection},
 };
 
-/// What surrounds a document: it may stand in for a missing policy domain, or save a detour.
-#[derive(Clone, Copy, Debug, Default)]
+/// What surrounds a document: it may stand in for a missing policy domain, or save a detour; and
+/// how much it may hold.
+#[derive(Clone, Copy, Debug)]
 pub struct Hints<'a> {
     /// File name of the part or zip member.
     pub file_name: Option<&'a str>,
     /// The document starts as a JSON object: it is not tried as XML first.
     pub is_json: bool,
+    /// Records, or policies of a TLS report, beyond which it is refused.
+    pub max_records: u64,
+}
+
+impl Default for Hints<'_> {
+    fn default() -> Self {
+        Self {
+            file_name: None,
+            is_json: false,
+            max_records: MAX_RECORDS,
+        }
+    }
 }
 
 /// How a document is taken apart.
@@ -85,7 +98,7 @@ pub fn read(
     hints: &Hints<'_>,
     sink: &mut dyn FnMut(Record),
 ) -> Result<Report, Broken> {
-    let mut assembler = Assembler::new(sink);
+    let mut assembler = Assembler::new(sink, hints.max_records);
     let text = Text::new(input);
     let (text, offset) = match reading {
         Reading::Strict => strict(text, &mut assembler)?,

@@ -67,7 +67,7 @@ struct Seen {
 }
 
 impl<'s> Assembler<'s> {
-    pub(super) fn new(sink: &'s mut dyn FnMut(Record)) -> Self {
+    pub(super) fn new(sink: &'s mut dyn FnMut(Record), max_records: u64) -> Self {
         Self {
             sink,
             head_only: false,
@@ -80,7 +80,7 @@ impl<'s> Assembler<'s> {
             seen: Seen::default(),
             head: Head::default(),
             draft: Draft::default(),
-            tally: Tally::default(),
+            tally: Tally::new(max_records),
             notes: Notes::default(),
         }
     }
@@ -89,7 +89,8 @@ impl<'s> Assembler<'s> {
     pub(super) fn for_head(sink: &'s mut dyn FnMut(Record)) -> Self {
         Self {
             head_only: true,
-            ..Self::new(sink)
+            // It never gets as far as the end of a record.
+            ..Self::new(sink, 0)
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     values,
 };
 use crate::{
-    limits::{MAX_PER_RECORD, MAX_RECORDS},
+    limits::MAX_PER_RECORD,
     terms::{Aligned, Disposition, LeftOut, Rejection},
 };
 
@@ -92,8 +92,8 @@ impl Draft {
         tally: &mut Tally,
         notes: &mut Notes,
     ) -> Result<Option<Record>, Rejection> {
-        if tally.seen >= MAX_RECORDS {
-            return Err(Rejection::TooManyRecords);
+        if tally.seen >= tally.most {
+            return Err(Rejection::TooLarge);
         }
         tally.seen += 1;
         let count = self.count.as_deref().and_then(values::count);
@@ -139,6 +139,8 @@ fn keep<T>(list: &mut Vec<T>, entry: T, notes: &mut Notes) {
 /// What was counted so far.
 #[derive(Default)]
 pub(super) struct Tally {
+    /// Records that there may be, good or bad.
+    most: u64,
     /// Records that ended, good or bad.
     pub seen: u64,
     pub records: u64,
@@ -160,6 +162,13 @@ pub(super) enum Shared {
 }
 
 impl Tally {
+    pub(super) fn new(most: u64) -> Self {
+        Self {
+            most,
+            ..Self::default()
+        }
+    }
+
     /// Counts a record that is good.
     pub(super) fn add(&mut self, record: &Record) -> Result<(), Rejection> {
         self.records += 1;

@@ -199,7 +199,7 @@ pub fn read(
     hints: &Hints<'_>,
     sink: &mut dyn FnMut(Policy),
 ) -> Result<TlsReport, Broken> {
-    let mut draft = Draft::new(sink);
+    let mut draft = Draft::new(sink, hints.max_records);
     let mut reader = BufReader::new(Guard::new(input));
     let walked = tls_json::walk(&mut reader, &mut draft);
     let ahead = reader.buffer().len() as u64;
@@ -222,7 +222,7 @@ pub fn read(
 /// one domain only: who is refused for a foreign domain must be so for all of it.
 pub fn head(start: &[u8]) -> Head {
     let mut ignored = |_| {};
-    let mut draft = Draft::new(&mut ignored);
+    let mut draft = Draft::new(&mut ignored, u64::MAX);
     let mut reader = BufReader::new(Guard::new(start));
     let ended = tls_json::walk(&mut reader, &mut draft).is_ok();
     Head {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::Domain,
-    limits::{MAX_RECORDS, MAX_TLS_DOMAINS, MAX_TLS_FAILURES},
+    limits::{MAX_TLS_DOMAINS, MAX_TLS_FAILURES},
     terms::{LeftOut, Rejection, TlsFailure, TlsPolicy},
 };
 
@@ -26,6 +26,7 @@ pub(super) struct Refused;
 /// Builds a report from values.
 pub(super) struct Draft<'s> {
     sink: &'s mut dyn FnMut(Policy),
+    max_policies: u64,
     failed: Option<Rejection>,
     is_object: bool,
     has_policies: bool,
@@ -63,9 +64,10 @@ struct Entry {
 }
 
 impl<'s> Draft<'s> {
-    pub(super) fn new(sink: &'s mut dyn FnMut(Policy)) -> Self {
+    pub(super) fn new(sink: &'s mut dyn FnMut(Policy), max_policies: u64) -> Self {
         Self {
             sink,
+            max_policies,
             failed: None,
             is_object: false,
             has_policies: false,
@@ -201,8 +203,8 @@ impl<'s> Draft<'s> {
         let Some(entry) = self.entry.take() else {
             return Ok(());
         };
-        if self.policies + self.skips.count >= MAX_RECORDS {
-            return Err(Rejection::TooManyRecords);
+        if self.policies + self.skips.count >= self.max_policies {
+            return Err(Rejection::TooLarge);
         }
         let mut policy = entry.policy;
         // One of each type without details, so that the rows of a policy hold all that it sums up.
@@ -251,7 +253,7 @@ impl<'s> Draft<'s> {
             && !self.domains.contains(domain)
         {
             if self.domains.len() >= MAX_TLS_DOMAINS {
-                return Err(Rejection::TooManyRecords);
+                return Err(Rejection::TooLarge);
             }
             self.domains.push(domain.clone());
         }

@@ -497,6 +497,7 @@ mod tests {
             max_message: 1_000,
             max_spool: 10_000,
             min_free: 0,
+            ..Limits::default()
         };
         let (spool, _writer) = open(dir.path(), limits, Arc::default()).expect("a spool");
         let network = envelope().network();

@@ -105,7 +105,7 @@ impl Explorer {
 
     fn document(&mut self, piece: Piece, shape: Shape) {
         if self.found.documents.len() >= self.bounds.documents {
-            return self.reject(&piece.part, Rejection::MimeTooComplex);
+            return self.reject(&piece.part, Rejection::TooLarge);
         }
         self.found.documents.push(Document {
             part: piece.part,
@@ -117,7 +117,7 @@ impl Explorer {
 
     fn inner(&mut self, piece: Piece, layer: Layer) {
         if piece.depth >= self.bounds.container_depth {
-            return self.reject(&piece.part, Rejection::NestedTooDeep);
+            return self.reject(&piece.part, Rejection::TooLarge);
         }
         self.explore(Piece {
             source: piece.source.within(layer, self.account.another()),
@@ -128,7 +128,7 @@ impl Explorer {
 
     fn zip(&mut self, piece: &Piece) {
         if piece.depth >= self.bounds.container_depth {
-            return self.reject(&piece.part, Rejection::NestedTooDeep);
+            return self.reject(&piece.part, Rejection::TooLarge);
         }
         let archive = match self.archive(piece) {
             Ok(archive) => archive,
@@ -182,7 +182,7 @@ impl Explorer {
             .read_to_end(&mut bytes)
             .map_err(|error| Rejection::within(&error).unwrap_or(Rejection::BadContainer))?;
         if bytes.len() as u64 > most {
-            return Err(Rejection::TooMuchOutput);
+            return Err(Rejection::TooLarge);
         }
         self.found.inner_zips += bytes.len();
         Ok(Source::plain(bytes))

@@ -2,7 +2,7 @@
 //!
 //! Nothing here believes a declared size. Errors of the formats leave as
 //! [`Rejection::BadContainer`] inside the [`io::Error`], those of the bounds as
-//! [`Rejection::TooMuchOutput`].
+//! [`Rejection::TooLarge`].
 
 use std::{
     io::{self, BufRead, BufReader, Read},
@@ -116,7 +116,7 @@ impl<R: BufRead> Read for Gunzip<R> {
                     let mut rest = member.into_inner();
                     if rest.fill_buf()?.first() == Some(&0x1f) {
                         if self.members >= MAX_GZIP_MEMBERS {
-                            return Err(Rejection::TooManyMembers.into());
+                            return Err(Rejection::TooLarge.into());
                         }
                         self.members += 1;
                         self.member = Some(GzDecoder::new(rest));
@@ -199,7 +199,7 @@ impl Account {
         let new = position.saturating_sub(before);
         let spent = self.spent.fetch_add(new, Ordering::Relaxed) + new;
         if position > self.per_document || spent > self.total {
-            return Err(Rejection::TooMuchOutput.into());
+            return Err(Rejection::TooLarge.into());
         }
         Ok(())
     }

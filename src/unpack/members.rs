@@ -19,7 +19,7 @@ pub(super) struct Entry {
 pub(super) fn entries(bytes: &[u8], most: usize) -> Result<Vec<Entry>, Rejection> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| reason(&error))?;
     if archive.len() > most {
-        return Err(Rejection::TooManyMembers);
+        return Err(Rejection::TooLarge);
     }
     // The crate keeps one of several members of one name; a report must not hide another.
     if archive.has_duplicate_names() {

@@ -48,7 +48,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             inflated: limits::MAX_INFLATED,
-            inflated_total: limits::MAX_INFLATED_TOTAL,
+            inflated_total: limits::MAX_INFLATED,
             documents: limits::MAX_DOCUMENTS,
             parts: limits::MAX_PARTS,
             mime_depth: limits::MAX_MIME_DEPTH,

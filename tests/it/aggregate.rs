@@ -70,7 +70,7 @@ fn record(record: &Record) -> Value {
 fn outcome(bytes: &[u8], file_name: &str) -> Value {
     let hints = Hints {
         file_name: Some(file_name),
-        is_json: false,
+        ..Hints::default()
     };
     let whole = match report::read(|| bytes, &hints, usize::MAX) {
         Ok(Whole::Aggregate(whole)) => whole,

@@ -47,6 +47,7 @@ fn outcome(bytes: &[u8], file_name: &str) -> Value {
     let hints = Hints {
         file_name: Some(file_name),
         is_json: true,
+        ..Hints::default()
     };
     let whole = match report::read(|| bytes, &hints, usize::MAX) {
         Ok(Whole::Tls(whole)) => whole,
