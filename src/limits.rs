@@ -48,12 +48,14 @@ pub const MAX_SPOOL_ENTRIES: u64 = 100_000;
 pub const PARKED_SHARE: u64 = 10;
 /// Messages waiting for the spool's writer; beyond, the sender hears 451.
 pub const SPOOL_QUEUE: usize = 1_024;
+/// Bytes of a message that goes into the spool's file, and comes out, in one piece.
+pub const SPOOL_WHOLE: usize = MIB;
 /// Messages in one commit of the spool.
 pub const SPOOL_BATCH: usize = 128;
 /// Entries that the pipeline claims at once.
 pub const CLAIM_ENTRIES: usize = 64;
 /// Bytes of raw mail that the pipeline claims at once; one larger entry is claimed alone.
-pub const CLAIM_BYTES: usize = 32 * MIB;
+pub const CLAIM_BYTES: usize = 8 * MIB;
 /// Tries of an entry that ended the program before it is parked as `crashed`.
 pub const MAX_ATTEMPTS: u32 = 3;
 /// First and longest pause after the report store failed.
@@ -65,24 +67,43 @@ pub const RETRY_LONGEST: Duration = Duration::from_mins(1);
 pub const MAX_PARTS: usize = 1_000;
 /// Depth of message/rfc822 within message/rfc822, and of multiparts.
 pub const MAX_MIME_DEPTH: usize = 10;
-/// Bytes of one unfolded header; RFC 2231 continuations cost the square of it.
+/// Bytes of one header field with its continuations.
 pub const MAX_HEADER: usize = 64 * KIB;
+/// The same of Content-Type and its like, in which RFC 2231 continuations cost the square of it.
+pub const MAX_MIME_FIELD: usize = 8 * KIB;
+/// How often the bytes of a mail are looked through for boundaries; each multipart within another
+/// does so once more, and attachments lie two or three deep at most.
+pub const MAX_SEARCHES: usize = 4;
+/// The same in bytes for short mails, which may nest as deep as they like.
+pub const MAX_SEARCHED: usize = MIB;
 /// Header lines of one mail, those of its parts included.
 pub const MAX_HEADERS: usize = 10_000;
 /// Reports of one mail (`limits.max_documents`); real ones have one.
 pub const MAX_DOCUMENTS: usize = 16;
 /// Members of one zip file.
 pub const MAX_MEMBERS: usize = 100;
+/// Headers of members that a zip file may hold, those of zip files within it included: each takes
+/// some hundred bytes of memory.
+pub const MAX_MEMBER_HEADERS: usize = 2_000;
 /// Members of one gzip stream, each of which costs a new inflater even when it is empty. bgzip,
 /// which makes most, has one for 64 KiB: 4,096 for [`MAX_INFLATED`].
-pub const MAX_GZIP_MEMBERS: usize = 10_000;
+pub const MAX_GZIP_MEMBERS: usize = 5_000;
 /// Containers within containers (gz in gz, zip in gz).
 pub const MAX_CONTAINER_DEPTH: usize = 2;
 /// Bytes of all that is inflated of one mail, each counted once however often it is read
 /// (`limits.max_inflated_bytes`). The largest known report has 900,000 lines, about 40 MB.
 pub const MAX_INFLATED: u64 = 256 << 20;
+/// A mail shorter than this may not inflate to [`MAX_INFLATED`], but to [`SHORT_RATIO`] times its
+/// bytes, or to [`SHORT_INFLATED`]: what is short must cost little.
+pub const SHORT_MAIL: usize = 128 * KIB;
+/// See [`SHORT_MAIL`]. Real reports come to 40 times their mail.
+pub const SHORT_RATIO: u64 = 256;
+/// See [`SHORT_MAIL`].
+pub const SHORT_INFLATED: u64 = 1 << 20;
 /// Bytes inflated by `examine`, which only looks at the head of each document.
 pub const EXAMINE_INFLATED: u64 = 64 << 10;
+/// Bytes that `examine` holds besides the mail; of larger zip files it cannot tell what they are.
+pub const EXAMINE_HELD: usize = 4 * MIB;
 
 /// Bytes of a part or member by which it is judged what it is; a declaration and a comment or two
 /// fit before the root.
@@ -102,6 +123,11 @@ pub const INSPECT_ROWS: usize = 500;
 
 /// Element depth of an aggregate report, which needs 6; extensions may go deeper.
 pub const MAX_XML_DEPTH: usize = 32;
+/// Elements, references, comments and stray texts of one report, besides those that its records
+/// may have: each costs as much as a hundred bytes of text, and may be as short as four.
+pub const MAX_MARKUP: u64 = 250_000;
+/// The same for each record, on average; a common one has 30.
+pub const MAX_MARKUP_PER_RECORD: u64 = 200;
 /// Bytes of one XML token or text.
 pub const MAX_TOKEN: usize = 64 * KIB;
 /// Bytes of the name of an XML entity, a number included; the longest defined one has 10.
@@ -129,13 +155,18 @@ pub const LONG_RANGE: i64 = 2 * 86_400;
 /// clocks that are wrong.
 pub const MAX_AHEAD: i64 = 2 * 86_400;
 /// Bytes that the entries of one batch hold besides their mails: records kept between the first
-/// reading and the store, heads of reports, zip files that lay in another container. A document
+/// reading and the store, heads of reports, zip files without their encoding. A document
 /// whose records find no room is read a second time; entries that find none wait for the next
 /// batch.
-pub const BATCH_MEMORY: usize = 32 * MIB;
+pub const BATCH_MEMORY: usize = 8 * MIB;
 
 /// Depth of a TLS report's JSON, which needs 5 (RFC 8460 section 4.4).
 pub const MAX_JSON_DEPTH: usize = 16;
+/// Values of a TLS report, besides those that its policies may have: each costs as much as a
+/// hundred bytes of text, and may be as short as two.
+pub const MAX_JSON_VALUES: u64 = 400_000;
+/// The same for each policy, on average; one with three failures has 40.
+pub const MAX_JSON_VALUES_PER_POLICY: u64 = 100;
 /// Failure details kept of one policy of a TLS report; more are summed up by type.
 pub const MAX_TLS_FAILURES: usize = 1_000;
 /// `policy-string` and `mx-host` texts kept of one policy; MTA-STS policies have a line a host.

@@ -318,23 +318,24 @@ impl Reader {
 
     /// One entry, if it is still there.
     pub fn load(&self, id: i64) -> Result<Option<Entry>, SpoolError> {
-        let mut statement = self
-            .0
-            .prepare_cached("SELECT arrived, envelope, raw FROM entry WHERE id = ?1")?;
-        let row = statement
-            .query_row([id], |row| {
-                Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?))
-            })
+        let transaction = self.0.unchecked_transaction()?;
+        let row = transaction
+            .prepare_cached("SELECT arrived, envelope FROM entry WHERE id = ?1")?
+            .query_row([id], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))
             .optional()?;
-        row.map(|(arrived, envelope, raw)| {
-            Ok(Entry {
-                id,
-                arrived,
-                envelope: serde_json::from_str(&envelope)?,
-                raw,
-            })
-        })
-        .transpose()
+        let Some((arrived, envelope)) = row else {
+            return Ok(None);
+        };
+        // As a column it would be in memory twice.
+        let blob = transaction.blob_open("main", "entry", "raw", id, true)?;
+        let mut raw = vec![0; blob.len()];
+        blob.read_at_exact(&mut raw, 0)?;
+        Ok(Some(Entry {
+            id,
+            arrived,
+            envelope: serde_json::from_str(&envelope)?,
+            raw,
+        }))
     }
 
     /// The parked entries that [`Spool::retry`] would take.
@@ -448,6 +449,30 @@ mod tests {
                 ..Settled::default()
             };
             spool.settle(released).await.expect("settled");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_message_comes_out_as_it_went_in_also_in_a_spool_of_an_earlier_version() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let begin = || open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
+        drop(begin());
+        let earlier = "DROP INDEX entry_waiting;
+            CREATE INDEX entry_new ON entry (attempts > 0, id) WHERE state = 'new'";
+        Connection::open(dir.path().join(FILE))
+            .and_then(|conn| conn.execute_batch(earlier))
+            .expect("the index of an earlier version");
+        let (spool, _writer) = begin();
+        let reader = spool.reader().expect("a reader");
+        for size in [
+            0,
+            crate::limits::SPOOL_WHOLE,
+            crate::limits::SPOOL_WHOLE + 1,
+        ] {
+            let raw: Vec<u8> = (0..=250).cycle().take(size).collect();
+            let id = spool.put(entry(&raw, None)).await.expect("durable");
+            let entry = reader.load(id).expect("read").expect("there");
+            assert!(entry.raw == raw, "{size}");
         }
     }
 

@@ -15,8 +15,8 @@ use super::SpoolError;
 const VERSION: i64 = 1;
 
 /// `state` is `new` or `parked`. `raw` stands last: SQLite then reads the other columns without
-/// walking the overflow pages of the message. The partial index serves the claim; the parked
-/// ones are found by network, by which their space is shared out.
+/// walking the overflow pages of the message. The parked ones are found by network, by which their
+/// space is shared out.
 const TABLES: &str = "
     CREATE TABLE spool (id TEXT NOT NULL, beat INTEGER NOT NULL);
     INSERT INTO spool VALUES (lower(hex(randomblob(8))), 0);
@@ -31,9 +31,15 @@ const TABLES: &str = "
         envelope TEXT NOT NULL,
         raw BLOB NOT NULL
     );
-    CREATE INDEX entry_new ON entry (attempts > 0, id) WHERE state = 'new';
     CREATE INDEX entry_parked ON entry (network, size) WHERE state = 'parked';
     PRAGMA user_version = 1;
+";
+
+/// The index for the claim. The former one was over an expression, beside which SQLite writes no
+/// value in pieces; a version that knows that one works with this one.
+const WAITING: &str = "
+    DROP INDEX IF EXISTS entry_new;
+    CREATE INDEX IF NOT EXISTS entry_waiting ON entry (attempts, id) WHERE state = 'new';
 ";
 
 /// Opens the file for writing and gives it with its own name. One that SQLite calls broken is
@@ -112,6 +118,9 @@ pub fn open(path: &Path) -> Result<(Connection, String), SpoolError> {
     let transaction = conn.transaction_with_behavior(begin).map_err(wrong)?;
     if version(&transaction).map_err(wrong)? == 0 {
         transaction.execute_batch(TABLES).map_err(wrong)?;
+    }
+    if version(&transaction).map_err(wrong)? == VERSION {
+        transaction.execute_batch(WAITING).map_err(wrong)?;
     }
     transaction.commit().map_err(wrong)?;
     let found: i64 = version(&conn).map_err(wrong)?;

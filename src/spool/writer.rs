@@ -11,12 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{
+    Connection, Transaction, TransactionBehavior,
+    types::{ToSqlOutput, ValueRef},
+};
 use tokio::sync::oneshot;
 
 use super::{NewEntry, Settled, SpoolError, State, state::Depth};
 use crate::{
-    limits::{CLAIM_BYTES, CLAIM_ENTRIES, MAX_ATTEMPTS, OVERSIZE_HEAD, SPOOL_BATCH},
+    limits::{CLAIM_BYTES, CLAIM_ENTRIES, MAX_ATTEMPTS, OVERSIZE_HEAD, SPOOL_BATCH, SPOOL_WHOLE},
     terms::Rejection,
 };
 
@@ -243,6 +246,13 @@ fn put(
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     // A thousand recipients take a megabyte, whatever the message does.
     let bytes = (entry.raw.len() + envelope.len()) as u64;
+    // SQLite makes two copies of a value that it is given whole.
+    let in_pieces = entry.raw.len() > SPOOL_WHOLE;
+    let raw = if in_pieces {
+        ToSqlOutput::ZeroBlob(entry.raw.len() as u64)
+    } else {
+        ToSqlOutput::Borrowed(ValueRef::Blob(&entry.raw))
+    };
     transaction
         .prepare_cached(
             "INSERT INTO entry (state, arrived, reason, network, size, envelope, raw)
@@ -259,15 +269,20 @@ fn put(
             &network,
             bytes,
             envelope,
-            &entry.raw,
+            raw,
         ))?;
+    let id = transaction.last_insert_rowid();
+    if in_pieces {
+        let mut blob = transaction.blob_open("main", "entry", "raw", id, false)?;
+        blob.write_all_at(&entry.raw, 0)?;
+    }
     if entry.parked.is_some() {
         depth.park(network, 1, bytes);
     } else {
         depth.new_entries += 1;
         depth.new_bytes += bytes;
     }
-    Ok(transaction.last_insert_rowid())
+    Ok(id)
 }
 
 /// Untried entries by the batch; when there are none, the oldest tried one alone. One that has
@@ -277,7 +292,7 @@ fn claim(transaction: &Transaction<'_>, depth: &mut Depth) -> Result<Vec<i64>, r
     let mut bytes = 0;
     {
         let mut untried = transaction.prepare_cached(
-            "SELECT id, size FROM entry WHERE state = 'new' AND attempts > 0 = 0
+            "SELECT id, size FROM entry WHERE state = 'new' AND attempts = 0
              ORDER BY id LIMIT ?1",
         )?;
         let mut rows = untried.query([CLAIM_ENTRIES])?;
@@ -292,7 +307,7 @@ fn claim(transaction: &Transaction<'_>, depth: &mut Depth) -> Result<Vec<i64>, r
     if ids.is_empty() {
         park_the_hopeless(transaction, depth)?;
         let mut tried = transaction.prepare_cached(
-            "SELECT id FROM entry WHERE state = 'new' AND attempts > 0 = 1 ORDER BY id LIMIT 1",
+            "SELECT id FROM entry WHERE state = 'new' AND attempts > 0 ORDER BY id LIMIT 1",
         )?;
         ids = tried
             .query_map([], |row| row.get(0))?
@@ -330,9 +345,8 @@ fn park_the_hopeless(
     transaction: &Transaction<'_>,
     depth: &mut Depth,
 ) -> Result<(), rusqlite::Error> {
-    let mut hopeless = transaction.prepare_cached(
-        "SELECT id FROM entry WHERE state = 'new' AND attempts > 0 = 1 AND attempts >= ?1",
-    )?;
+    let mut hopeless = transaction
+        .prepare_cached("SELECT id FROM entry WHERE state = 'new' AND attempts >= ?1")?;
     let ids: Vec<i64> = hopeless
         .query_map([MAX_ATTEMPTS], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
