@@ -145,7 +145,7 @@ async fn take_in(
     let reading = tokio::task::spawn_blocking(move || {
         // An error of sending means that nobody listens any more.
         paths.iter().try_for_each(|path| {
-            import::mails(path, limit, &mut |mail| send.blocking_send(Item::of(&mail)))
+            import::mails(path, limit, &mut |mail| send.blocking_send(Item::of(mail)))
         })
     });
     let bar = progress(args);
@@ -204,19 +204,18 @@ struct Item {
 }
 
 impl Item {
-    fn of(mail: &import::Mail<'_>) -> Self {
+    fn of(mail: import::Mail<'_>) -> Self {
         let path = mail.path.display();
         let name = match mail.number {
             Some(number) => format!("{path} message {number}"),
             None => path.to_string(),
         };
-        let raw = match &mail.content {
-            Ok(raw) => Ok(raw.to_vec()),
-            Err(unreadable) => Err(match std::error::Error::source(unreadable) {
+        let raw = mail
+            .content
+            .map_err(|unreadable| match std::error::Error::source(&unreadable) {
                 Some(cause) => format!("{unreadable}: {cause}"),
                 None => unreadable.to_string(),
-            }),
-        };
+            });
         Self { name, raw }
     }
 }

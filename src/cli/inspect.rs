@@ -32,7 +32,8 @@ const LEFT_OUT: usize = 10;
 
 /// Read reports and show what they say, without storing anything
 ///
-/// Exits with 1 if anything could not be read.
+/// Exits with 1 if anything could not be read. What a mail may hold are the defaults, or the
+/// limits of a configuration that is named with --config.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Mails, mbox files, Maildirs, bare .xml, .json, .gz or .zip files, folders of these; - is stdin
@@ -141,7 +142,7 @@ fn lines(mail: &Mail<'_>, limits: &Limits) -> Vec<Line> {
     lines
 }
 
-fn read(document: &Document, limits: &Limits) -> What {
+fn read(document: &Document<'_>, limits: &Limits) -> What {
     let hints = Hints {
         file_name: document.file_name.as_deref(),
         is_json: document.shape == Shape::Json,

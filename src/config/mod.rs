@@ -135,6 +135,8 @@ impl Limits {
             inflated: self.max_inflated,
             inflated_total: self.max_inflated,
             documents: self.max_documents,
+            // Whatever a mail holds is shorter than the mail.
+            held: self.max_message.max(limits::MAX_MESSAGE),
             ..Bounds::default()
         }
     }

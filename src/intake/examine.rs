@@ -46,6 +46,7 @@ impl Examined {
 pub fn examine(raw: &[u8], domains: &DomainList) -> Examined {
     let bounds = Bounds {
         inflated: limits::EXAMINE_INFLATED,
+        held: limits::EXAMINE_HELD,
         ..Bounds::default()
     };
     let found = unpack::documents(raw, &bounds);

@@ -21,7 +21,7 @@ pub struct Mail<'a> {
     /// Which message of an mbox file, from 1.
     pub number: Option<u64>,
     /// Its bytes, or why there are none.
-    pub content: Result<&'a [u8], Unreadable>,
+    pub content: Result<Vec<u8>, Unreadable>,
 }
 
 /// Why a file or a message gives no mail.
@@ -169,7 +169,7 @@ fn stream<E>(
     let content = if raw.len() > max_bytes {
         Err(Unreadable::TooLarge)
     } else {
-        Ok(&raw[..])
+        Ok(raw)
     };
     on(Mail {
         path,
@@ -260,7 +260,7 @@ impl Message {
         let content = if self.too_large {
             Err(Unreadable::TooLarge)
         } else {
-            Ok(&self.raw[..])
+            Ok(self.raw)
         };
         on(Mail {
             path,
@@ -279,11 +279,7 @@ mod tests {
     fn read(path: &Path) -> Vec<(PathBuf, Option<u64>, Option<Vec<u8>>)> {
         let mut found = Vec::new();
         let result: Result<(), Infallible> = mails(path, 100_000, &mut |mail| {
-            found.push((
-                mail.path.to_owned(),
-                mail.number,
-                mail.content.ok().map(<[u8]>::to_vec),
-            ));
+            found.push((mail.path.to_owned(), mail.number, mail.content.ok()));
             Ok(())
         });
         result.unwrap();

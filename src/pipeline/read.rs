@@ -23,7 +23,7 @@ const SECOND: u64 = u64::MAX;
 pub struct Parts<'a> {
     pub entry: &'a Entry,
     pub found: Vec<Found>,
-    documents: Vec<Document>,
+    documents: Vec<Document<'a>>,
 }
 
 /// One part of a mail.
@@ -82,7 +82,7 @@ pub fn read<'a>(entry: &'a Entry, config: &Config, memory: &mut usize) -> Parts<
 
 fn read_parts<'a>(entry: &'a Entry, config: &Config, memory: &mut usize) -> Parts<'a> {
     let unpacked = unpack::documents(&entry.raw, &config.limits.bounds());
-    *memory = memory.saturating_sub(unpacked.inner_zips);
+    *memory = memory.saturating_sub(unpacked.held);
     let mut found = Vec::with_capacity(unpacked.documents.len() + unpacked.rejected.len());
     for (index, document) in unpacked.documents.iter().enumerate() {
         found.push(read_document(index, document, entry, config, memory));
@@ -114,7 +114,7 @@ fn read_parts<'a>(entry: &'a Entry, config: &Config, memory: &mut usize) -> Part
 
 fn read_document(
     index: usize,
-    document: &Document,
+    document: &Document<'_>,
     entry: &Entry,
     config: &Config,
     memory: &mut usize,
@@ -181,7 +181,7 @@ fn tls_body(read: tls::Whole, config: &Config) -> Option<(Domain, Body)> {
 }
 
 /// What surrounds a document, and what it may hold.
-fn hints(document: &Document, max_records: u64) -> Hints<'_> {
+fn hints<'d>(document: &'d Document<'_>, max_records: u64) -> Hints<'d> {
     Hints {
         file_name: document.file_name.as_deref(),
         is_json: document.shape == Shape::Json,

@@ -182,7 +182,8 @@ fn feed(event: &Event<'_>, assembler: &mut Assembler<'_>) -> Result<(), Rejectio
         Event::GeneralRef(entity) => assembler.entity(entity),
         // Entities are what it is for, and no report needs them (RFC 9990 section 8).
         Event::DocType(_) => Err(Rejection::Doctype),
-        Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::Eof => Ok(()),
+        Event::Comment(_) | Event::PI(_) => assembler.count(),
+        Event::Decl(_) | Event::Eof => Ok(()),
     }
 }
 

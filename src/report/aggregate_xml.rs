@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::Domain,
-    limits::{MAX_LANG, MAX_TOKEN, MAX_XML_DEPTH},
+    limits::{MAX_LANG, MAX_MARKUP, MAX_MARKUP_PER_RECORD, MAX_TOKEN, MAX_XML_DEPTH},
     terms::Rejection,
 };
 
@@ -36,6 +36,7 @@ pub(super) struct Assembler<'s> {
     head: Head,
     draft: Draft,
     tally: Tally,
+    markup: u64,
     pub(super) notes: Notes,
 }
 
@@ -81,6 +82,7 @@ impl<'s> Assembler<'s> {
             head: Head::default(),
             draft: Draft::default(),
             tally: Tally::new(max_records),
+            markup: 0,
             notes: Notes::default(),
         }
     }
@@ -126,8 +128,19 @@ impl<'s> Assembler<'s> {
         self.in_leaf() && matches!(above, Some(Place::Metadata | Place::DateRange))
     }
 
+    /// Anything but text and ends of elements is met: there is a bound on what says nothing.
+    pub(super) fn count(&mut self) -> Result<(), Rejection> {
+        self.markup += 1;
+        let records = self.tally.records.saturating_mul(MAX_MARKUP_PER_RECORD);
+        if self.markup.saturating_sub(records) > MAX_MARKUP {
+            return Err(Rejection::TooLarge);
+        }
+        Ok(())
+    }
+
     /// An element starts. `name` and `attributes` are as the document writes them.
     pub(super) fn start(&mut self, name: &str, attributes: &str) -> Result<(), Rejection> {
+        self.count()?;
         if self.stack.len() >= MAX_XML_DEPTH {
             return Err(Rejection::TooDeep);
         }
@@ -204,7 +217,7 @@ impl<'s> Assembler<'s> {
 
     /// Text, entities resolved.
     pub(super) fn text(&mut self, text: &str) -> Result<(), Rejection> {
-        match self.stack.last() {
+        match self.stack.last().copied() {
             Some(Place::Leaf(_) | Place::Reason) => {
                 if self.text.len() + text.len() > MAX_TOKEN {
                     return Err(Rejection::TokenTooLong);
@@ -220,6 +233,7 @@ impl<'s> Assembler<'s> {
                     }
                 } else {
                     self.tail = Tail::Other;
+                    self.count()?;
                     self.notes.add(match outside {
                         Some(_) => Oddity::StrayText,
                         None if self.root == Root::Closed => Oddity::TrailingText,
@@ -233,6 +247,7 @@ impl<'s> Assembler<'s> {
 
     /// A reference: `&name;` or `&#number;`. What is not defined is taken literally.
     pub(super) fn entity(&mut self, name: &str) -> Result<(), Rejection> {
+        self.count()?;
         match values::reference(name) {
             Some(c) if c.is_control() && !c.is_whitespace() => {
                 self.notes.add(Oddity::ControlCharacters);

@@ -21,6 +21,7 @@ pub(super) fn tokens<R: Read>(
     let mut tokens = Tokens {
         window: Window::new(text),
         open: Vec::new(),
+        run: 0,
     };
     while !assembler.is_done() {
         match tokens.step(assembler) {
@@ -42,6 +43,8 @@ struct Tokens<R> {
     window: Window<R>,
     /// Names of the open elements, as the document writes them.
     open: Vec<String>,
+    /// Bytes of text since the last `<`.
+    run: usize,
 }
 
 impl<R: Read> Tokens<R> {
@@ -49,12 +52,19 @@ impl<R: Read> Tokens<R> {
     fn step(&mut self, assembler: &mut Assembler<'_>) -> Result<bool, Rejection> {
         match self.window.reach(1)?.first() {
             None => return Ok(false),
-            Some(b'<') => self.markup(assembler)?,
+            Some(b'<') => {
+                self.run = 0;
+                self.markup(assembler)?;
+            }
             Some(b'&') => self.entity(assembler)?,
             Some(_) => {
                 let text = self.window.text_run();
                 if text == 0 {
                     return Err(Rejection::IllFormed);
+                }
+                self.run += text;
+                if self.run > MAX_TOKEN {
+                    return Err(Rejection::TokenTooLong);
                 }
                 assembler.text(self.window.str(text)?)?;
                 self.window.skip(text);
@@ -66,6 +76,7 @@ impl<R: Read> Tokens<R> {
     fn markup(&mut self, assembler: &mut Assembler<'_>) -> Result<(), Rejection> {
         let ahead = self.window.reach(9)?;
         if ahead.starts_with(b"<!--") {
+            assembler.count()?;
             self.window.skip_past(4, b"-->")
         } else if ahead.starts_with(b"<![CDATA[") {
             let end = self.window.find(9, b"]]>")?.ok_or(Rejection::Truncated)?;
@@ -73,6 +84,7 @@ impl<R: Read> Tokens<R> {
             self.window.skip(end + 3);
             Ok(())
         } else if ahead.starts_with(b"<?") {
+            assembler.count()?;
             self.window.skip_past(2, b"?>")
         } else if ahead.len() == 9 && ahead.eq_ignore_ascii_case(b"<!doctype") {
             Err(Rejection::Doctype)

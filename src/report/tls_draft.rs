@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::Domain,
-    limits::{MAX_TLS_DOMAINS, MAX_TLS_FAILURES},
+    limits::{MAX_JSON_VALUES, MAX_JSON_VALUES_PER_POLICY, MAX_TLS_DOMAINS, MAX_TLS_FAILURES},
     terms::{LeftOut, Rejection, TlsFailure, TlsPolicy},
 };
 
@@ -27,6 +27,8 @@ pub(super) struct Refused;
 pub(super) struct Draft<'s> {
     sink: &'s mut dyn FnMut(Policy),
     max_policies: u64,
+    /// Values met, of whatever kind and place.
+    values: u64,
     failed: Option<Rejection>,
     is_object: bool,
     has_policies: bool,
@@ -68,6 +70,7 @@ impl<'s> Draft<'s> {
         Self {
             sink,
             max_policies,
+            values: 0,
             failed: None,
             is_object: false,
             has_policies: false,
@@ -105,6 +108,16 @@ impl<'s> Draft<'s> {
     /// `report-id`, if it came.
     pub(super) fn report_id(&self) -> Option<String> {
         (!self.report_id.is_empty()).then(|| self.report_id.clone())
+    }
+
+    /// A value is met: there is a bound on what says nothing.
+    pub(super) fn count_value(&mut self) -> Result<(), Refused> {
+        self.values += 1;
+        if self.values > MAX_JSON_VALUES + MAX_JSON_VALUES_PER_POLICY * self.policies {
+            self.failed = Some(Rejection::TooLarge);
+            return Err(Refused);
+        }
+        Ok(())
     }
 
     /// A name came twice in one object.

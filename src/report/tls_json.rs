@@ -122,6 +122,8 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
     type Value = ();
 
     fn deserialize<D: de::Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        let counted = self.draft.count_value();
+        counted.map_err(|_| D::Error::custom("refused"))?;
         from.deserialize_any(self)
     }
 }

@@ -6,7 +6,9 @@ use super::{
     Bounds, Document, Shape, Unpacked,
     inflate::{Account, Layer, Source},
     members, mime,
+    room::Room,
     sniff::{self, Look},
+    transfer::{Encoding, base64},
 };
 use crate::{
     limits::{MAX_FILE_NAME, SNIFF},
@@ -14,32 +16,37 @@ use crate::{
 };
 
 /// Collects what one mail holds.
-pub(super) struct Explorer {
+pub(super) struct Explorer<'a> {
     bounds: Bounds,
     account: Account,
-    found: Unpacked,
+    room: Room,
+    found: Unpacked<'a>,
 }
 
 /// A piece under examination.
-struct Piece {
+struct Piece<'a> {
     part: String,
     file_name: Option<String>,
-    source: Source,
+    source: Source<'a>,
     /// Containers that were opened on the way to it.
     depth: usize,
 }
 
-impl Explorer {
+impl<'a> Explorer<'a> {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
             account: Account::new(bounds.inflated, bounds.inflated_total),
+            room: Room::new(bounds.held),
             found: Unpacked::default(),
         }
     }
 
-    pub(super) fn finish(self) -> Unpacked {
-        self.found
+    pub(super) fn finish(self) -> Unpacked<'a> {
+        Unpacked {
+            held: self.bounds.held - self.room.left(),
+            ..self.found
+        }
     }
 
     pub(super) fn reject(&mut self, part: &str, rejection: Rejection) {
@@ -54,32 +61,39 @@ impl Explorer {
     }
 
     /// A file that is no mail: whatever it holds was meant as a report.
-    pub(super) fn bare(&mut self, raw: &[u8]) {
-        let piece = piece("1".to_owned(), None, raw.to_vec());
+    pub(super) fn bare(&mut self, raw: &'a [u8]) {
         match sniff::look(&raw[..raw.len().min(SNIFF)]) {
             Look::Html => self.reject("1", Rejection::NotAReport),
             Look::Unused | Look::Nothing => self.reject("1", Rejection::Empty),
-            _ => self.explore(piece),
+            _ => self.explore(Piece {
+                part: "1".to_owned(),
+                file_name: None,
+                source: Source::new(Encoding::Plain, raw.into()),
+                depth: 0,
+            }),
         }
     }
 
     /// Every leaf part of a mail.
-    pub(super) fn mail(&mut self, raw: &[u8]) {
+    pub(super) fn mail(&mut self, raw: &'a [u8]) {
         let bounds = self.bounds;
-        let mut walk = mime::Walk::new(&bounds);
+        let mut walk = mime::Walk::new(&bounds, self.room.clone());
         walk.message(raw, &mut |leaf| {
-            let head = &leaf.bytes[..leaf.bytes.len().min(SNIFF)];
-            match sniff::look(head) {
+            let piece = Piece {
+                part: leaf.part,
+                file_name: leaf.file_name,
+                source: leaf.source,
+                depth: 0,
+            };
+            let head = peek(&piece).unwrap_or_default();
+            match sniff::look(&head) {
                 // What a mail says to people, and what it carries besides.
                 Look::Html | Look::Other => {}
                 Look::Nothing | Look::Unused if !leaf.attached => {}
-                Look::Nothing | Look::Unused => self.reject(&leaf.part, Rejection::Empty),
-                Look::Document(Shape::Xml) if !leaf.attached && !means_xml(head) => {}
-                Look::Zlib if !sniff::inflates(&leaf.bytes) => {}
-                _ => {
-                    let piece = piece(leaf.part, leaf.file_name, leaf.bytes.into_owned());
-                    self.explore(piece);
-                }
+                Look::Nothing | Look::Unused => self.reject(&piece.part, Rejection::Empty),
+                Look::Document(Shape::Xml) if !leaf.attached && !means_xml(&head) => {}
+                Look::Zlib if !sniff::inflates(piece.source.open()) => {}
+                _ => self.explore(piece),
             }
         });
         for (part, rejection) in walk.rejected {
@@ -88,7 +102,7 @@ impl Explorer {
     }
 
     /// Opens one piece; the recursion is as deep as containers may be.
-    fn explore(&mut self, piece: Piece) {
+    fn explore(&mut self, piece: Piece<'a>) {
         let head = match peek(&piece) {
             Ok(head) => head,
             Err(rejection) => return self.reject(&piece.part, rejection),
@@ -103,7 +117,7 @@ impl Explorer {
         }
     }
 
-    fn document(&mut self, piece: Piece, shape: Shape) {
+    fn document(&mut self, piece: Piece<'a>, shape: Shape) {
         if self.found.documents.len() >= self.bounds.documents {
             return self.reject(&piece.part, Rejection::TooLarge);
         }
@@ -115,7 +129,7 @@ impl Explorer {
         });
     }
 
-    fn inner(&mut self, piece: Piece, layer: Layer) {
+    fn inner(&mut self, piece: Piece<'a>, layer: Layer) {
         if piece.depth >= self.bounds.container_depth {
             return self.reject(&piece.part, Rejection::TooLarge);
         }
@@ -126,7 +140,7 @@ impl Explorer {
         });
     }
 
-    fn zip(&mut self, piece: &Piece) {
+    fn zip(&mut self, piece: &Piece<'a>) {
         if piece.depth >= self.bounds.container_depth {
             return self.reject(&piece.part, Rejection::TooLarge);
         }
@@ -168,12 +182,17 @@ impl Explorer {
         }
     }
 
-    /// The bytes of a zip file: those of the part, or, within another container, inflated.
-    fn archive(&mut self, piece: &Piece) -> Result<Source, Rejection> {
-        if piece.source.layers.is_empty() {
+    /// The bytes of a zip file, which is read from its end and so held whole: those of the part,
+    /// or a copy without its encoding and other containers.
+    fn archive(&mut self, piece: &Piece<'a>) -> Result<Source<'a>, Rejection> {
+        if piece.source.is_plain() {
             return Ok(piece.source.clone());
         }
-        let most = (self.bounds.inner_zips - self.found.inner_zips) as u64;
+        if piece.source.layers.is_empty() {
+            let bytes = base64(&piece.source.bytes, &self.room)?;
+            return Ok(Source::new(Encoding::Plain, bytes.into()));
+        }
+        let most = self.room.left() as u64;
         let mut bytes = Vec::new();
         piece
             .source
@@ -181,26 +200,13 @@ impl Explorer {
             .take(most + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| Rejection::within(&error).unwrap_or(Rejection::BadContainer))?;
-        if bytes.len() as u64 > most {
-            return Err(Rejection::TooLarge);
-        }
-        self.found.inner_zips += bytes.len();
-        Ok(Source::plain(bytes))
-    }
-}
-
-/// A leaf part, or a bare file.
-fn piece(part: String, file_name: Option<String>, bytes: Vec<u8>) -> Piece {
-    Piece {
-        part,
-        file_name,
-        source: Source::plain(bytes),
-        depth: 0,
+        self.room.take(bytes.len())?;
+        Ok(Source::new(Encoding::Plain, bytes.into()))
     }
 }
 
 /// The first bytes of a piece.
-fn peek(piece: &Piece) -> Result<Vec<u8>, Rejection> {
+fn peek(piece: &Piece<'_>) -> Result<Vec<u8>, Rejection> {
     let mut head = Vec::new();
     piece
         .source

@@ -5,6 +5,7 @@
 //! [`Rejection::TooLarge`].
 
 use std::{
+    borrow::Cow,
     io::{self, BufRead, BufReader, Read},
     sync::{
         Arc,
@@ -18,6 +19,7 @@ use flate2::{
     read::ZlibDecoder,
 };
 
+use super::transfer::{Base64, Encoding};
 use crate::{limits::MAX_GZIP_MEMBERS, terms::Rejection};
 
 /// One container around the bytes, from the outside in.
@@ -39,18 +41,34 @@ pub(super) struct Member {
 
 /// Bytes with the containers around them. Cloning shares the bytes.
 #[derive(Clone, Debug)]
-pub(super) struct Source {
-    pub bytes: Arc<Vec<u8>>,
+pub(super) struct Source<'a> {
+    pub bytes: Arc<Cow<'a, [u8]>>,
+    pub encoding: Encoding,
     /// From the outside in, each with the account that its output is booked on: what lies
     /// between two containers may be as large as what comes out in the end.
     pub layers: Vec<(Layer, Account)>,
 }
 
-impl Source {
-    pub(super) fn plain(bytes: Vec<u8>) -> Self {
+impl<'a> Source<'a> {
+    pub(super) fn new(encoding: Encoding, bytes: Cow<'a, [u8]>) -> Self {
         Self {
             bytes: Arc::new(bytes),
+            encoding,
             layers: Vec::new(),
+        }
+    }
+
+    /// Whether the bytes are the content itself.
+    pub(super) fn is_plain(&self) -> bool {
+        self.encoding == Encoding::Plain && self.layers.is_empty()
+    }
+
+    /// The same with a copy of the bytes.
+    pub(super) fn into_owned<'b>(self) -> Source<'b> {
+        Source {
+            bytes: Arc::new(Cow::Owned(self.bytes.to_vec())),
+            encoding: self.encoding,
+            layers: self.layers,
         }
     }
 
@@ -60,13 +78,17 @@ impl Source {
         layers.push((layer, account));
         Self {
             bytes: Arc::clone(&self.bytes),
+            encoding: self.encoding,
             layers,
         }
     }
 
     /// The innermost content, under the bounds of the mail.
     pub(super) fn open(&self) -> Box<dyn Read + '_> {
-        let mut stream: Box<dyn BufRead + '_> = Box::new(&self.bytes[..]);
+        let mut stream: Box<dyn BufRead + '_> = match self.encoding {
+            Encoding::Plain => Box::new(&self.bytes[..]),
+            Encoding::Base64 => Box::new(Base64::new(&self.bytes)),
+        };
         for (layer, account) in &self.layers {
             let inner: Box<dyn Read + '_> = match *layer {
                 Layer::Gzip => Box::new(Gunzip::new(stream)),

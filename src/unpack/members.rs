@@ -5,7 +5,7 @@ use std::io::Cursor;
 use zip::{CompressionMethod, ZipArchive, result::ZipError};
 
 use super::inflate::Member;
-use crate::terms::Rejection;
+use crate::{limits::MAX_MEMBER_HEADERS, terms::Rejection};
 
 /// A member that is worth a look.
 pub(super) struct Entry {
@@ -17,6 +17,10 @@ pub(super) struct Entry {
 
 /// Reads the directory. Folders and what systems put beside files are left out.
 pub(super) fn entries(bytes: &[u8], most: usize) -> Result<Vec<Entry>, Rejection> {
+    // The crate reads all of the directory before it tells how long it is.
+    if headers(bytes) > MAX_MEMBER_HEADERS {
+        return Err(Rejection::TooLarge);
+    }
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| reason(&error))?;
     if archive.len() > most {
         return Err(Rejection::TooLarge);
@@ -65,6 +69,12 @@ pub(super) fn entries(bytes: &[u8], most: usize) -> Result<Vec<Entry>, Rejection
         entries.push(entry);
     }
     Ok(entries)
+}
+
+/// How many members the directory can have (APPNOTE 4.3.12).
+fn headers(bytes: &[u8]) -> usize {
+    let signatures = bytes.windows(4).filter(|four| *four == b"PK\x01\x02");
+    signatures.count()
 }
 
 /// The range of a member's bytes, if it lies within the file.

@@ -5,15 +5,17 @@
 //! one part at a time; so every bound holds before anything is allocated, and the recursion is as
 //! deep as [`Bounds::mime_depth`].
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io::BufRead};
 
 use mail_parser::{ContentType, MessageParser, MimeHeaders};
 
 use super::{
     Bounds,
     explore::clean_name,
+    inflate::Source,
+    room::Room,
     sniff::{Look, look},
-    transfer::{base64, decode},
+    transfer::{Encoding, base64, decode},
 };
 use crate::{limits::SNIFF, terms::Rejection};
 
@@ -25,15 +27,29 @@ pub(super) struct Leaf<'a> {
     pub file_name: Option<String>,
     /// Not labelled as something for people to see: a text, a picture.
     pub attached: bool,
-    /// The content, transfer encoding removed.
-    pub bytes: Cow<'a, [u8]>,
+    /// The content.
+    pub source: Source<'a>,
+}
+
+impl Leaf<'_> {
+    fn into_owned<'b>(self) -> Leaf<'b> {
+        Leaf {
+            part: self.part,
+            file_name: self.file_name,
+            attached: self.attached,
+            source: self.source.into_owned(),
+        }
+    }
 }
 
 /// A walk through one mail, with what it has used of its bounds.
 pub(super) struct Walk<'b> {
     bounds: &'b Bounds,
+    room: Room,
     parts: usize,
     headers: usize,
+    /// Bytes in which boundaries were looked for.
+    searched: usize,
     /// Parts that were not walked, and why.
     pub rejected: Vec<(String, Rejection)>,
 }
@@ -49,20 +65,22 @@ struct Fields {
     attachment: bool,
 }
 
-type OnLeaf<'f> = &'f mut dyn FnMut(Leaf<'_>);
+type OnLeaf<'f, 'a> = &'f mut dyn FnMut(Leaf<'a>);
 
 impl<'b> Walk<'b> {
-    pub(super) fn new(bounds: &'b Bounds) -> Self {
+    pub(super) fn new(bounds: &'b Bounds, room: Room) -> Self {
         Self {
             bounds,
+            room,
             parts: 0,
             headers: 0,
+            searched: 0,
             rejected: Vec::new(),
         }
     }
 
     /// Walks a whole mail.
-    pub(super) fn message(&mut self, raw: &[u8], on: OnLeaf<'_>) {
+    pub(super) fn message<'a>(&mut self, raw: &'a [u8], on: OnLeaf<'_, 'a>) {
         // The envelope line of an mbox, where a message was cut out with it.
         let envelope = raw.starts_with(b"From ") || raw.starts_with(b">From ");
         let end = raw.iter().position(|&byte| envelope && byte == b'\n');
@@ -76,7 +94,7 @@ impl<'b> Walk<'b> {
 
     /// A mail without its header, as `postcat -b` prints it: what the header would have said is
     /// told from the first bytes.
-    fn headless(&mut self, body: &[u8], on: OnLeaf<'_>) {
+    fn headless<'a>(&mut self, body: &'a [u8], on: OnLeaf<'_, 'a>) {
         if let Some(boundary) = first_boundary(&body[..body.len().min(SNIFF)])
             && self.multipart(body, &boundary, "", 0, "", on)
         {
@@ -84,30 +102,33 @@ impl<'b> Walk<'b> {
         }
         // What decodes by leaving half of it out was never encoded: the first letters of a
         // picture or of a letter may come to a `<` that way.
-        let decoded = if is_base64(&body[..body.len().min(SNIFF)]) {
-            base64(body)
+        let head = &body[..body.len().min(SNIFF)];
+        let means_base64 = is_base64(head)
+            && base64(head, &self.room)
+                .is_ok_and(|head| !matches!(look(&head), Look::Other | Look::Nothing));
+        let encoding = if means_base64 {
+            Encoding::Base64
         } else {
-            Vec::new()
+            Encoding::Plain
         };
-        let is_base64 = !matches!(
-            look(&decoded[..decoded.len().min(SNIFF)]),
-            Look::Other | Look::Nothing
-        );
         on(Leaf {
             part: "1".to_owned(),
             file_name: None,
-            attached: is_base64,
-            bytes: if is_base64 {
-                Cow::Owned(decoded)
-            } else {
-                Cow::Borrowed(body)
-            },
+            attached: means_base64,
+            source: Source::new(encoding, body.into()),
         });
     }
 
     /// Walks a message or a part. `path` is the number of a part, or empty for a whole mail;
     /// a message within a part has the part's number in front of its own.
-    fn entity(&mut self, raw: &[u8], path: &str, depth: usize, default: &str, on: OnLeaf<'_>) {
+    fn entity<'a>(
+        &mut self,
+        raw: &'a [u8],
+        path: &str,
+        depth: usize,
+        default: &str,
+        on: OnLeaf<'_, 'a>,
+    ) {
         let name = if path.is_empty() { "1" } else { path };
         if depth > self.bounds.mime_depth {
             return self.reject(name, Rejection::MimeTooComplex);
@@ -132,9 +153,12 @@ impl<'b> Walk<'b> {
                 return;
             }
         }
-        let bytes = decode(body, &fields.encoding);
+        let (encoding, bytes) = match decode(body, &fields.encoding, &self.room) {
+            Ok(decoded) => decoded,
+            Err(rejection) => return self.reject(name, rejection),
+        };
         if fields.major == "message" && matches!(&*fields.minor, "rfc822" | "global" | "news") {
-            return self.nested(&bytes, path, depth, on);
+            return self.nested(encoding, bytes, path, depth, on);
         }
         on(Leaf {
             part: name.to_owned(),
@@ -144,21 +168,43 @@ impl<'b> Walk<'b> {
                 _ => true,
             },
             file_name: fields.file_name,
-            bytes,
+            source: Source::new(encoding, bytes),
         });
     }
 
     /// A message as a part: its own parts are counted below that part.
-    fn nested(&mut self, raw: &[u8], path: &str, depth: usize, on: OnLeaf<'_>) {
+    fn nested<'a>(
+        &mut self,
+        encoding: Encoding,
+        raw: Cow<'a, [u8]>,
+        path: &str,
+        depth: usize,
+        on: OnLeaf<'_, 'a>,
+    ) {
         let prefix = if path.is_empty() { "1" } else { path };
         let mut inner = Vec::new();
         // The inner message numbers its single part 1, as a whole mail does.
-        let mut renumber = |mut leaf: Leaf<'_>| {
+        let mut renumber = |mut leaf: Leaf<'a>| {
             leaf.part = format!("{prefix}.{}", leaf.part);
             on(leaf);
         };
         std::mem::swap(&mut inner, &mut self.rejected);
-        self.entity(raw, "", depth + 1, "", &mut renumber);
+        // RFC 2046 section 5.2.1 forbids to encode a message, and Exchange does not care.
+        let raw = match encoding {
+            Encoding::Base64 => base64(&raw, &self.room).map(Cow::Owned),
+            Encoding::Plain => Ok(raw),
+        };
+        match raw {
+            Err(rejection) => self.reject("1", rejection),
+            Ok(Cow::Borrowed(raw)) => self.entity(raw, "", depth + 1, "", &mut renumber),
+            // Its parts are copied out of what was decoded.
+            Ok(Cow::Owned(raw)) => match self.room.take(raw.len()) {
+                Err(rejection) => self.reject("1", rejection),
+                Ok(()) => self.entity(&raw, "", depth + 1, "", &mut |leaf| {
+                    renumber(leaf.into_owned());
+                }),
+            },
+        }
         std::mem::swap(&mut inner, &mut self.rejected);
         self.rejected.extend(
             inner
@@ -169,19 +215,26 @@ impl<'b> Walk<'b> {
 
     /// Walks the parts between the boundary lines; `false` if there is none, and the body is
     /// then a leaf, whatever it was called. A missing last boundary ends the last part.
-    fn multipart(
+    fn multipart<'a>(
         &mut self,
-        body: &[u8],
+        body: &'a [u8],
         boundary: &str,
         path: &str,
         depth: usize,
         default: &str,
-        on: OnLeaf<'_>,
+        on: OnLeaf<'_, 'a>,
     ) -> bool {
         let mut start = None;
         let mut number = 0;
         let mut offset = 0;
-        for line in body.split_inclusive(|&byte| byte == b'\n') {
+        // Multiparts within each other each look through all that is below them.
+        self.searched += body.len();
+        if self.searched > self.bounds.searched {
+            let name = if path.is_empty() { "1" } else { path };
+            self.reject(name, Rejection::MimeTooComplex);
+            return true;
+        }
+        for line in lines(body) {
             let here = offset;
             offset += line.len();
             let Some(last) = boundary_line(line, boundary.as_bytes()) else {
@@ -202,14 +255,14 @@ impl<'b> Walk<'b> {
         start.is_some()
     }
 
-    fn part(
+    fn part<'a>(
         &mut self,
-        raw: &[u8],
+        raw: &'a [u8],
         path: &str,
         number: usize,
         depth: usize,
         default: &str,
-        on: OnLeaf<'_>,
+        on: OnLeaf<'_, 'a>,
     ) {
         if self.parts >= self.bounds.parts {
             // Said once, at the mail itself: the parts that were walked stay.
@@ -246,7 +299,7 @@ impl<'b> Walk<'b> {
         let mut keep = false;
         let mut length = 0;
         let mut offset = 0;
-        for line in raw.split_inclusive(|&byte| byte == b'\n') {
+        for line in lines(raw) {
             offset += line.len();
             if line.trim_ascii().is_empty() {
                 break;
@@ -264,7 +317,12 @@ impl<'b> Walk<'b> {
                     wanted && !std::mem::replace(seen, true)
                 });
             }
-            if length > self.bounds.header || self.headers > self.bounds.headers {
+            let most = if keep {
+                self.bounds.field
+            } else {
+                self.bounds.header
+            };
+            if length > most || self.headers > self.bounds.headers {
                 return None;
             }
             if keep {
@@ -276,6 +334,16 @@ impl<'b> Walk<'b> {
         }
         Some((block, &raw[offset..]))
     }
+}
+
+/// The lines, with their ends, found by words and not by bytes.
+fn lines(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let here = rest;
+        // In memory there is nothing to fail.
+        let length = rest.skip_until(b'\n').unwrap_or(0);
+        (length > 0).then(|| &here[..length])
+    })
 }
 
 /// Whether the bytes start with a header field (RFC 5322 section 2.2).

@@ -10,6 +10,7 @@ mod explore;
 mod inflate;
 mod members;
 mod mime;
+mod room;
 mod sniff;
 mod transfer;
 
@@ -33,15 +34,19 @@ pub struct Bounds {
     pub mime_depth: usize,
     /// Bytes of one header field with its continuations.
     pub header: usize,
+    /// The same of a field that tells what a part is.
+    pub field: usize,
+    /// Bytes in which boundaries are looked for, if they are more than the mail has several times.
+    pub searched: usize,
     /// Header lines of the mail, those of its parts included.
     pub headers: usize,
     /// Members of one zip file.
     pub members: usize,
     /// Containers within containers.
     pub container_depth: usize,
-    /// Bytes of all zip files of the mail that lie in another container, as they must be held in
-    /// memory.
-    pub inner_zips: usize,
+    /// Bytes that may be held in memory besides the mail: zip files without the encoding and the
+    /// containers around them, messages and parts in rarer encodings.
+    pub held: usize,
 }
 
 impl Default for Bounds {
@@ -53,10 +58,12 @@ impl Default for Bounds {
             parts: limits::MAX_PARTS,
             mime_depth: limits::MAX_MIME_DEPTH,
             header: limits::MAX_HEADER,
+            field: limits::MAX_MIME_FIELD,
+            searched: limits::MAX_SEARCHED,
             headers: limits::MAX_HEADERS,
             members: limits::MAX_MEMBERS,
             container_depth: limits::MAX_CONTAINER_DEPTH,
-            inner_zips: limits::MAX_MESSAGE,
+            held: limits::MAX_MESSAGE,
         }
     }
 }
@@ -74,28 +81,28 @@ pub enum Shape {
 
 /// Everything found in one mail or file.
 #[derive(Debug, Default)]
-pub struct Unpacked {
+pub struct Unpacked<'a> {
     /// What can be a report, in the order of the mail.
-    pub documents: Vec<Document>,
+    pub documents: Vec<Document<'a>>,
     /// Parts that look like a report's container and cannot be used: which part, and why.
     pub rejected: Vec<(String, Rejection)>,
-    /// Bytes of zip files that had to be taken out of another container, and are held in memory.
-    pub inner_zips: usize,
+    /// Bytes that are held in memory for the documents, besides the mail.
+    pub held: usize,
 }
 
 /// One document, with its bytes as they came.
 #[derive(Debug)]
-pub struct Document {
+pub struct Document<'a> {
     /// Where it lay: part numbers as IMAP counts them (`1.2`), then member numbers (`2/3`).
     pub part: String,
     /// The name that part or member had, without folders and control characters; a hint only.
     pub file_name: Option<String>,
     /// What its first bytes look like.
     pub shape: Shape,
-    source: Source,
+    source: Source<'a>,
 }
 
-impl Document {
+impl Document<'_> {
     /// Reads the document from its start, inflating as it goes.
     ///
     /// Whatever ends the reading early comes as an [`std::io::Error`] from which
@@ -105,9 +112,27 @@ impl Document {
     }
 }
 
+/// What a mail of some length may inflate to. Deflate comes to a thousand times its input and,
+/// within another container, to a million times; records that differ in nothing but a number
+/// come to 230 times at most.
+fn inflatable(length: usize, most: u64) -> u64 {
+    if length >= limits::SHORT_MAIL {
+        return most;
+    }
+    let swollen = length as u64 * limits::SHORT_RATIO;
+    most.min(swollen.max(limits::SHORT_INFLATED))
+}
+
 /// Finds the documents of `raw`: a whole mail, or a bare `.xml`, `.json`, gzip, zip or zlib file.
-pub fn documents(raw: &[u8], limits: &Bounds) -> Unpacked {
-    let mut explorer = explore::Explorer::new(*limits);
+pub fn documents<'a>(raw: &'a [u8], bounds: &Bounds) -> Unpacked<'a> {
+    let searched = bounds
+        .searched
+        .max(raw.len().saturating_mul(limits::MAX_SEARCHES));
+    let mut explorer = explore::Explorer::new(Bounds {
+        searched,
+        inflated_total: inflatable(raw.len(), bounds.inflated_total),
+        ..*bounds
+    });
     if raw.is_empty() {
         explorer.reject("1", Rejection::Empty);
     } else if sniff::is_bare(raw) {

@@ -74,7 +74,7 @@ pub(super) fn is_bare(raw: &[u8]) -> bool {
 }
 
 /// Whether the bytes really are a zlib stream: two letters of a text may look like its header.
-pub(super) fn inflates(raw: &[u8]) -> bool {
+pub(super) fn inflates(raw: impl Read) -> bool {
     let mut first = [0; 64];
     matches!(ZlibDecoder::new(raw).read(&mut first), Ok(1..))
 }

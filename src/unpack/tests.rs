@@ -75,11 +75,11 @@ fn multipart(parts: &[String]) -> String {
     mail + "--=_b--\r\n"
 }
 
-fn found(raw: &[u8]) -> Unpacked {
+fn found(raw: &[u8]) -> Unpacked<'_> {
     documents(raw, &Bounds::default())
 }
 
-fn content(document: &Document) -> Result<Vec<u8>, Rejection> {
+fn content(document: &Document<'_>) -> Result<Vec<u8>, Rejection> {
     let mut out = Vec::new();
     match document.open().read_to_end(&mut out) {
         Ok(_) => Ok(out),
@@ -227,16 +227,17 @@ fn the_placeholder_of_yahoo_is_empty() {
 #[test]
 fn a_bomb_ends_at_the_bound() {
     let bounds = Bounds {
-        inflated: 1 << 20,
-        inflated_total: 2 << 20,
+        inflated: 512 << 10,
+        inflated_total: 1 << 20,
         ..Bounds::default()
     };
     let bomb = [XML, &b" ".repeat(2 << 20)].concat();
-    let unpacked = documents(&gzip(&bomb), &bounds);
+    let bomb = gzip(&bomb);
+    let unpacked = documents(&bomb, &bounds);
     assert_eq!(content(&unpacked.documents[0]), Err(Rejection::TooLarge));
 
     // The total holds over members, and reading one of them twice costs it once.
-    let part = [XML, &b" ".repeat(900 << 10)].concat();
+    let part = [XML, &b" ".repeat(450 << 10)].concat();
     let raw = zip(&[("a.xml", &part), ("b.xml", &part), ("c.xml", &part)]);
     let unpacked = documents(&raw, &bounds);
     let outcomes: Vec<_> = [0, 0, 1, 1, 2]
@@ -244,6 +245,25 @@ fn a_bomb_ends_at_the_bound() {
         .into();
     assert_eq!(outcomes[..4], [Ok(part.len()); 4]);
     assert_eq!(outcomes[4], Err(Rejection::TooLarge));
+}
+
+#[test]
+fn a_short_mail_may_not_inflate_to_as_much_as_a_long_one() {
+    let most = limits::MAX_INFLATED;
+    for (length, expected) in [
+        (1, 1 << 20),
+        (8 << 10, 2 << 20),
+        ((128 << 10) - 1, (32 << 20) - 256),
+        (128 << 10, most),
+    ] {
+        assert_eq!(inflatable(length, most), expected);
+        assert_eq!(inflatable(length, 5), 5, "the operator's limit holds too");
+    }
+    for (blanks, expected) in [(0, Ok(1 << 20)), (1, Err(Rejection::TooLarge))] {
+        let raw = gzip(&[XML, &b" ".repeat((1 << 20) - XML.len() + blanks)].concat());
+        let length = content(&found(&raw).documents[0]).map(|bytes| bytes.len());
+        assert_eq!(length, expected);
+    }
 }
 
 #[test]
@@ -257,7 +277,8 @@ fn what_lies_between_two_containers_is_bounded_too() {
     let mut blocks = gzip(b"")[..10].to_vec();
     blocks.extend([0, 0, 0, 0xff, 0xff].repeat(500_000));
     for inner in [&members, &blocks] {
-        let found = documents(&gzip(inner), &bounds);
+        let outer = gzip(inner);
+        let found = documents(&outer, &bounds);
         let too_much = ("1".to_owned(), Rejection::TooLarge);
         assert_eq!((found.documents.len(), found.rejected), (0, vec![too_much]));
     }
@@ -268,13 +289,13 @@ fn what_lies_between_two_containers_is_bounded_too() {
 fn zips_in_other_containers_share_what_may_be_held_in_memory() {
     let inner = zip(&[("a.xml", XML), ("b.txt", &[b'x'; 500])]);
     let bounds = Bounds {
-        inner_zips: 2 * inner.len(),
+        held: 2 * inner.len(),
         ..Bounds::default()
     };
     let outer = zip(&[("1.zip", &inner), ("2.zip", &inner), ("3.zip", &inner)]);
     let found = documents(&outer, &bounds);
     assert_eq!(found.documents.len(), 2);
-    assert_eq!(found.inner_zips, bounds.inner_zips);
+    assert_eq!(found.held, bounds.held);
     let third = ("1/3".to_owned(), Rejection::TooLarge);
     assert_eq!(found.rejected, [third]);
 }

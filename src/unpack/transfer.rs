@@ -1,40 +1,121 @@
 //! Content-Transfer-Encoding (RFC 2045 section 6), read leniently: a broken line end or a stray
 //! character costs itself, not the report.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    io::{self, BufRead, Read},
+};
 
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 
-/// Removes the transfer encoding (RFC 2045 section 6); what is not as labelled stays as it is.
-pub(super) fn decode<'a>(body: &'a [u8], encoding: &str) -> Cow<'a, [u8]> {
+use super::room::Room;
+use crate::{limits::READ_CHUNK, terms::Rejection};
+
+/// How the bytes of a part are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Plain,
+    Base64,
+}
+
+/// Tells how a body is encoded, and takes off what is not read as a stream. What is not as
+/// labelled stays as it is.
+pub(super) fn decode<'a>(
+    body: &'a [u8],
+    encoding: &str,
+    room: &Room,
+) -> Result<(Encoding, Cow<'a, [u8]>), Rejection> {
     match encoding {
-        "base64" => Cow::Owned(base64(body)),
-        "quoted-printable" => quoted_printable_decode(body).map_or(Cow::Borrowed(body), Cow::Owned),
-        _ => Cow::Borrowed(body),
+        "base64" => Ok((Encoding::Base64, Cow::Borrowed(body))),
+        "quoted-printable" => {
+            room.take(body.len())?;
+            let decoded = quoted_printable_decode(body).map_or(Cow::Borrowed(body), Cow::Owned);
+            Ok((Encoding::Plain, decoded))
+        }
+        _ => Ok((Encoding::Plain, Cow::Borrowed(body))),
     }
 }
 
+/// All of a body in base64.
+pub(super) fn base64(body: &[u8], room: &Room) -> Result<Vec<u8>, Rejection> {
+    let most = body.len() / 4 * 3 + 3;
+    room.take(most)?;
+    let mut all = Vec::with_capacity(most);
+    // In memory there is nothing to fail.
+    let _ = Base64::new(body).read_to_end(&mut all);
+    Ok(all)
+}
+
 /// Base64 as RFC 2045 section 6.8 asks for it: what is not in the alphabet is skipped, and a
-/// new quantum may follow the padding of another.
-pub(super) fn base64(body: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(body.len() / 4 * 3);
-    let (mut word, mut digits) = (0_u32, 0);
-    for &byte in body {
-        let value = BASE64[usize::from(byte)];
-        if value < 64 {
-            word = word << 6 | u32::from(value);
-            digits += 1;
-            if digits == 4 {
-                out.extend_from_slice(&word.to_be_bytes()[1..]);
-                (word, digits) = (0, 0);
-            }
-        } else if byte == b'=' {
-            flush(&mut out, word, digits);
-            (word, digits) = (0, 0);
+/// new quantum may follow the padding of another. Read as a stream, so that a large part is never
+/// held beside the mail it came in.
+pub(super) struct Base64<'a> {
+    rest: &'a [u8],
+    word: u32,
+    digits: u32,
+    block: Vec<u8>,
+    at: usize,
+}
+
+impl<'a> Base64<'a> {
+    pub(super) fn new(body: &'a [u8]) -> Self {
+        Self {
+            rest: body,
+            word: 0,
+            digits: 0,
+            block: Vec::new(),
+            at: 0,
         }
     }
-    flush(&mut out, word, digits);
-    out
+
+    fn decode(&mut self, text: &[u8]) {
+        let (mut word, mut digits) = (self.word, self.digits);
+        for &byte in text {
+            let value = BASE64[usize::from(byte)];
+            if value < 64 {
+                word = word << 6 | u32::from(value);
+                digits += 1;
+                if digits == 4 {
+                    self.block.extend_from_slice(&word.to_be_bytes()[1..]);
+                    (word, digits) = (0, 0);
+                }
+            } else if byte == b'=' {
+                flush(&mut self.block, word, digits);
+                (word, digits) = (0, 0);
+            }
+        }
+        (self.word, self.digits) = (word, digits);
+    }
+}
+
+impl BufRead for Base64<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at == self.block.len() {
+            self.block.clear();
+            self.at = 0;
+            while self.block.is_empty() && !self.rest.is_empty() {
+                let (text, rest) = self.rest.split_at(self.rest.len().min(READ_CHUNK));
+                self.rest = rest;
+                self.decode(text);
+                if rest.is_empty() {
+                    flush(&mut self.block, self.word, self.digits);
+                }
+            }
+        }
+        Ok(&self.block[self.at..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.at += count;
+    }
+}
+
+impl Read for Base64<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buf)?;
+        self.consume(count);
+        Ok(count)
+    }
 }
 
 /// The bytes of an unfinished quantum.
