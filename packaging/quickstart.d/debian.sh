@@ -50,3 +50,28 @@ install_missing() {
         done
     fi
 }
+
+# unpack_sendmail FOLDER: takes Sendmail out of its packages without installing it, as that would
+# remove another mail server; only the libraries that it needs are installed. FOLDER is absolute.
+unpack_sendmail() {
+    if [ -x "$1/usr/libexec/sendmail/sendmail" ]; then return; fi
+    echo "Unpacking Sendmail from Debian into $1."
+    (
+        set -e
+        rm -rf "$1" "$1.new"
+        mkdir -p "$1.new"
+        cd "$1.new"
+        apt-get update -qq
+        # apt-get would download as a user of its own, who may not write here.
+        apt-get -o APT::Sandbox::User=root download -qq sendmail-bin sendmail-base sendmail-cf
+        libraries=$(dpkg-deb -f sendmail-bin_*.deb Depends | tr , '\n' |
+            sed 's/[|(].*//; s/ //g; /^sendmail-/d')
+        export DEBIAN_FRONTEND=noninteractive
+        # shellcheck disable=SC2086 # a word is a library
+        apt-get install -y -qq --no-install-recommends --no-remove m4 $libraries \
+            </dev/null >/dev/null
+        for package in *.deb; do dpkg-deb -x "$package" .; done
+        rm -f -- *.deb
+        mv "$1.new" "$1"
+    )
+}

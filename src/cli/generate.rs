@@ -40,7 +40,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// One page of the program: the commands are part of it, as an operator looks for them in one
 /// place. What the table of commands does not say (verdicts, files, signals) is written by hand,
-/// as is the page of the configuration. They go to `man8` and `man5`, as below a MANPATH.
+/// as are the pages of the configuration and of the MTAs. They go to `man8`, `man5` and `man7`, as
+/// below a MANPATH.
 fn man(dir: &std::path::Path) -> anyhow::Result<()> {
     let mut page = Vec::new();
     let command = Cli::command();
@@ -88,9 +89,11 @@ fn man(dir: &std::path::Path) -> anyhow::Result<()> {
     }
     page.extend_from_slice(include_bytes!("../../packaging/man/rua-milter.8.in"));
     let configuration = include_bytes!("../../packaging/man/rua-milter.toml.5").to_vec();
+    let mtas = include_bytes!("../../packaging/man/rua-milter-mta.7").to_vec();
     for (section, name, page) in [
         ("man8", "rua-milter.8", page),
         ("man5", "rua-milter.toml.5", configuration),
+        ("man7", "rua-milter-mta.7", mtas),
     ] {
         let dir = dir.join(section);
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;

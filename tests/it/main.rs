@@ -11,6 +11,7 @@ mod inspect;
 mod lab;
 mod log;
 mod metrics;
+mod mta;
 mod otlp;
 mod postfix;
 mod reports;

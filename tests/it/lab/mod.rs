@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod mails;
 pub mod nsd;
 pub mod postfix;
+pub mod sendmail;
 pub mod sink;
 pub mod smtp;
 pub mod tap;
@@ -48,9 +49,14 @@ pub const USER: &str = "user@other.example";
 
 /// A directory that any user may enter (Postfix and a daemon without root need that).
 pub fn open_dir() -> tempfile::TempDir {
+    open_dir_below("/tmp")
+}
+
+/// The same elsewhere: Sendmail trusts no socket below a folder that everybody can write to.
+pub fn open_dir_below(folder: &str) -> tempfile::TempDir {
     let dir = tempfile::Builder::new()
         .prefix("rua-it-")
-        .tempdir_in("/tmp")
+        .tempdir_in(folder)
         .expect("a temporary directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
     dir
