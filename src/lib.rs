@@ -1,4 +1,4 @@
-//! rua-milter: takes DMARC aggregate reports out of the mail stream, keeps, parses and watches them.
+//! rua-milter: takes DMARC reports out of the mail stream, keeps, parses and watches them.
 //!
 //! This is the map. Read it in the order in which a report flows.
 //!

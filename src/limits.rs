@@ -174,6 +174,13 @@ pub const MAX_TLS_LINES: usize = 100;
 /// Domains that one TLS report may be about. RFC 8460 section 3 means one.
 pub const MAX_TLS_DOMAINS: usize = 100;
 
+/// Values kept of one field of a failure report that may come several times: results, recipients,
+/// SPF records. A message has one recipient and a chain of a few hops.
+pub const MAX_FAILURE_VALUES: usize = 8;
+/// Bytes kept of one field of a failure report, or of a header beside it. Results of a long chain
+/// come to 2 KiB.
+pub const MAX_FAILURE_FIELD: usize = 4 * KIB;
+
 /// Messages that one report may count: what sums of a thousand such reports, JSON and floating
 /// point numbers all hold exactly. A report of one day with more cannot be true.
 pub const MAX_MESSAGES: u64 = 1 << 53;
@@ -193,6 +200,19 @@ pub const MAX_ARCHIVED: u64 = 1 << 30;
 
 /// Arrivals of one report that `show` lists, the first; a report may be sent again for ever.
 pub const SHOWN_ARRIVALS: usize = 100;
+
+/// How long failure reports are kept (`retention.failure_days`): long enough to look into a failure,
+/// short enough for what tells of people.
+pub const FAILURE_RETENTION: Duration = Duration::from_hours(24 * 30);
+/// Pause between two looks for what is too old. The clock must have run evenly for as long.
+pub const RETENTION_LOOK: Duration = Duration::from_hours(1);
+/// By how much the clock may differ from the time that has passed.
+pub const CLOCK_SLACK: Duration = Duration::from_mins(5);
+/// Nothing is deleted while the newest report is older than this: then no reports come, or the clock
+/// is wrong.
+pub const RETENTION_QUIET: Duration = Duration::from_hours(24 * 7);
+/// Rows deleted in one transaction, so that the pipeline waits for milliseconds only.
+pub const RETENTION_ROWS: usize = 500;
 
 /// DNS queries at a time.
 pub const DNS_CONCURRENCY: usize = 16;

@@ -176,8 +176,8 @@ words! {
         ForeignDomain = "foreign_domain",
         /// Nothing in the mail can be a report.
         NotAReport = "not_a_report",
-        /// A kind of report that this version recognises and does not read.
-        UnsupportedKind = "unsupported_kind",
+        /// A failure report about a domain that takes none.
+        FailureReportsOff = "failure_reports_off",
         /// More or deeper MIME parts, or longer headers, than any reporter needs.
         MimeTooComplex = "mime_too_complex",
         /// A container (gzip, zip, zlib) that cannot be read to its end.
@@ -204,6 +204,8 @@ words! {
         BadDates = "bad_dates",
         /// The whole report counts more messages than 64 bits hold.
         BadCount = "bad_count",
+        /// A failure report whose feedback part is missing, or says nothing.
+        NoFeedback = "no_feedback",
         /// Our own fault: processing ended the program repeatedly.
         Crashed = "crashed",
     }
@@ -362,6 +364,36 @@ words! {
         Successful = "successful",
         /// Otherwise.
         Failed = "failed",
+    }
+
+    /// `Auth-Failure` of a failure report (RFC 6591 section 3.1; `dmarc` is from RFC 7489).
+    AuthFailure {
+        /// The message is not signed, against its domain's ADSP record (historic).
+        Adsp = "adsp",
+        /// The body is not what was signed.
+        Bodyhash = "bodyhash",
+        /// The key was withdrawn.
+        Revoked = "revoked",
+        /// The signature does not verify.
+        Signature = "signature",
+        /// SPF did not pass.
+        Spf = "spf",
+        /// No aligned identifier passed.
+        Dmarc = "dmarc",
+    }
+
+    /// `Delivery-Result` of a failure report (RFC 6591 section 3.2.2).
+    DeliveryResult {
+        /// Into the mailbox, as far as is known.
+        Delivered = "delivered",
+        /// Into a folder for spam.
+        Spam = "spam",
+        /// Somewhere else, by the receiver's own policy.
+        Policy = "policy",
+        /// Not accepted.
+        Reject = "reject",
+        /// Something else.
+        Other = "other",
     }
 
     /// What the watch over DNS, or a report, found to be amiss.

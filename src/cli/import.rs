@@ -75,6 +75,8 @@ struct Totals {
     messages: u64,
     /// Reports about domains that are not configured.
     foreign: u64,
+    /// Failure reports about domains that take none.
+    failure_reports_off: u64,
     /// Parts that cannot be used; their mails are parked.
     parked: u64,
     /// Mails and files in which nothing can be a report.
@@ -99,7 +101,8 @@ pub fn run(args: &Args, config: &std::path::Path) -> anyhow::Result<ExitCode> {
         print(&mut out, &totals)?;
     }
     // Whoever deletes what was taken in must be sure that it was: 0 says that all of it was.
-    let fine = totals.foreign + totals.parked + totals.not_a_report + totals.unreadable == 0;
+    let left = totals.foreign + totals.failure_reports_off + totals.parked;
+    let fine = left + totals.not_a_report + totals.unreadable == 0;
     Ok(if fine {
         ExitCode::SUCCESS
     } else {
@@ -254,6 +257,12 @@ async fn judge(
             totals.foreign += 1;
             return None;
         }
+        Opinion::FailureReportsOff => {
+            let reason = Rejection::FailureReportsOff;
+            eprintln!("{}: {reason}", escape::text(&name, NAME));
+            totals.failure_reports_off += 1;
+            return None;
+        }
         Opinion::Ours | Opinion::CannotTell => {}
     }
     let now = SystemTime::now()
@@ -297,10 +306,10 @@ fn outcomes(
                     name(&arrival.spool_id),
                     arrival.part
                 );
-                if arrival.rejection == Some(Rejection::ForeignDomain) {
-                    totals.foreign += 1;
-                } else {
-                    totals.parked += 1;
+                match arrival.rejection {
+                    Some(Rejection::ForeignDomain) => totals.foreign += 1,
+                    Some(Rejection::FailureReportsOff) => totals.failure_reports_off += 1,
+                    _ => totals.parked += 1,
                 }
             }
         }
@@ -402,6 +411,7 @@ fn print(out: &mut impl std::io::Write, totals: &Totals) -> std::io::Result<()> 
         ("reports known before", totals.duplicates),
         ("revisions kept, not counted", totals.revisions),
         ("reports about other domains", totals.foreign),
+        ("failure reports that are off", totals.failure_reports_off),
         ("parked", totals.parked),
         ("no report", totals.not_a_report),
         ("unreadable", totals.unreadable),

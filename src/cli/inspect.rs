@@ -18,9 +18,10 @@ use crate::{
     domain::Domain,
     intake::import::{self, Mail, Unreadable},
     limits::{INSPECT_FILE, INSPECT_ROWS},
-    report::{self, Skipped, Whole, aggregate::Hints, range},
+    pipeline::hints,
+    report::{self, Skipped, Whole, range},
     terms::{Flag, Kind, Rejection},
-    unpack::{self, Document, Shape},
+    unpack::{self, Document},
 };
 
 /// Characters of one cell.
@@ -143,11 +144,7 @@ fn lines(mail: &Mail<'_>, limits: &Limits) -> Vec<Line> {
 }
 
 fn read(document: &Document<'_>, limits: &Limits) -> What {
-    let hints = Hints {
-        file_name: document.file_name.as_deref(),
-        is_json: document.shape == Shape::Json,
-        max_records: limits.max_records,
-    };
+    let hints = hints(document, limits.max_records);
     match report::read(|| document.open(), &hints, 0) {
         Ok(whole) => {
             let mut facts = Facts::of(whole);
@@ -162,7 +159,8 @@ fn read(document: &Document<'_>, limits: &Limits) -> What {
 }
 
 impl Facts {
-    /// The records of a TLS report are its policies, the messages its sessions.
+    /// The records of a TLS report are its policies, the messages its sessions. A failure report is
+    /// one record, about its incidents, at the time when the first arrived.
     fn of(whole: Whole) -> Self {
         match whole {
             Whole::Aggregate(whole) => {
@@ -201,6 +199,21 @@ impl Facts {
                     digest: report.digest.to_string(),
                 }
             }
+            Whole::Failure(report) => Self {
+                kind: Kind::Failure,
+                org_name: report.org_name,
+                report_id: report.report_id,
+                domain: report.domain,
+                begin: report.arrival,
+                end: report.arrival,
+                records: 1,
+                messages: report.incidents,
+                flags: Vec::new(),
+                skipped_records: 0,
+                skipped: Vec::new(),
+                notes: report.notes,
+                digest: report.digest.to_string(),
+            },
         }
     }
 }

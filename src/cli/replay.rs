@@ -3,7 +3,8 @@
 //! Each report is read with this version's parser and with the configured domains of now. Where
 //! anything differs its rows and its part of the sums are replaced, and what differs is printed;
 //! where nothing does, all stays. A report whose mail is missing, damaged or no longer readable
-//! is named on standard error and left alone, and the exit code is 1.
+//! is named on standard error and left alone, and the exit code is 1. Failure reports have no mail to
+//! read: one that is asked for is named, which is no failure.
 //!
 //! Without an ID the parked mails are tried again too, as if they had just arrived; those that
 //! can be read now are stored, the others stay parked with their reasons, which is no failure.
@@ -91,13 +92,21 @@ pub fn run(mut args: Args, config: &Path) -> anyhow::Result<ExitCode> {
     let mut store = Store::open(&path)?;
     args.ids.sort_unstable();
     args.ids.dedup();
-    for id in &args.ids {
-        store
-            .target(*id)?
-            .with_context(|| format!("there is no report {id}"))?;
-    }
     let mut out = io::stdout().lock();
     let mut totals = Totals::default();
+    let (failures, ids) = apart(args.ids, &store)?;
+    for id in &failures {
+        writeln!(
+            out,
+            "report {id}: left alone: a failure report is never archived"
+        )?;
+    }
+    if ids.is_empty() && !failures.is_empty() {
+        // No number left is not every report.
+        print(&totals, &mut out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    args.ids = ids;
     reports(&args, &mut store, &config, &mut totals, &mut out)?;
     if args.ids.is_empty() {
         if args.dry_run {
@@ -108,6 +117,22 @@ pub fn run(mut args: Args, config: &Path) -> anyhow::Result<ExitCode> {
     }
     print(&totals, &mut out)?;
     Ok(ExitCode::from(u8::from(totals.left_alone > 0)))
+}
+
+/// Failure reports, and the others; an error if one of the numbers is no report's.
+fn apart(ids: Vec<i64>, store: &Store) -> anyhow::Result<(Vec<i64>, Vec<i64>)> {
+    let (mut failures, mut others) = (Vec::new(), Vec::new());
+    for id in ids {
+        if store.is_failure(id)? {
+            failures.push(id);
+            continue;
+        }
+        store
+            .target(id)?
+            .with_context(|| format!("there is no report {id}"))?;
+        others.push(id);
+    }
+    Ok((failures, others))
 }
 
 fn reports(

@@ -3,7 +3,10 @@
 //! `--raw` writes the mail that brought it, byte for byte, from the archive, its digest checked.
 //! `--json` prints one object: what `reports --json` has, the whole head, `policy_published`,
 //! `arrivals` (the first hundred, of `arrivals_in_all`) and `rows`, its records. It is written as it is
-//! read, so that a large report costs no memory.
+//! read, so that a large report costs no memory. A failure report has what it says of its message
+//! instead of a policy and records, and no mail to show: it was never archived.
+
+mod failure;
 
 use std::{io::Write, path::Path};
 
@@ -44,6 +47,21 @@ pub fn run(
     archive: &Path,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
+    if let Some(report) = reader.failure(args.id)? {
+        anyhow::ensure!(
+            !args.raw,
+            "report {} is a failure report: its mail is not kept",
+            args.id
+        );
+        if args.json {
+            return Ok(writeln!(
+                out,
+                "{}",
+                escape::json(&serde_json::to_string(&report)?)
+            )?);
+        }
+        return Ok(failure::print(&report, out)?);
+    }
     let report = reader
         .report(args.id)?
         .with_context(|| format!("there is no report {}", args.id))?;
@@ -58,7 +76,7 @@ pub fn run(
         return json(&report, reader, out);
     }
     head(&report, out)?;
-    arrivals(&report, out)?;
+    arrivals(&report.arrivals, report.arrivals_in_all, out)?;
     records(report.listed.id, reader, out)
 }
 
@@ -144,7 +162,7 @@ fn worded(text: String, lang: Option<&str>) -> String {
     }
 }
 
-fn arrivals(report: &StoredReport, out: &mut dyn Write) -> std::io::Result<()> {
+fn arrivals(list: &[StoredArrival], in_all: u64, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out)?;
     let header = &[
         "arrived",
@@ -158,11 +176,11 @@ fn arrivals(report: &StoredReport, out: &mut dyn Write) -> std::io::Result<()> {
         "recipient",
     ];
     let mut rows = Rows::new(out, header);
-    for arrival in &report.arrivals {
+    for arrival in list {
         rows.add(arrival_row(arrival))?;
     }
     rows.flush()?;
-    let hidden = report.arrivals_in_all - report.arrivals.len() as u64;
+    let hidden = in_all - list.len() as u64;
     if hidden > 0 {
         writeln!(out, "{hidden} more")?;
     }

@@ -30,6 +30,13 @@
 //!     "policies": {"sts": {"successful": 20, "failed": 2, "failures": {"certificate-expired": 2}}},
 //!     "reporters": [{"org_name": "Reporter", "reports": 1, "sessions": 22}],
 //!     "reporters_in_all": 1
+//!   }],
+//!   "failures": [{
+//!     "domain": "example.com", "reports": 2, "revisions": 0, "messages": 2,
+//!     "auth_failures": {"dmarc": 2},
+//!     "sources": [{"ip": "192.0.2.1", "messages": 2}], "sources_in_all": 1,
+//!     "reporters": [{"org_name": "reporter.example", "reports": 2, "messages": 2}],
+//!     "reporters_in_all": 1
 //!   }]
 //! }
 //! ```
@@ -42,6 +49,9 @@
 //! `tls` is there if TLS reports are; its days are the newest `--days` that have sessions. A session
 //! counts under each policy that covers it, and a failed one under each of its reasons: neither
 //! policies nor `failures` are to be summed.
+//!
+//! `failures` is there if failure reports are; its days are the newest `--days` on which messages
+//! failed, as far as `retention.failure_days` has left them.
 
 mod json;
 mod text;
@@ -82,11 +92,13 @@ pub struct Args {
 pub fn run(args: &Args, reader: &Reader, out: &mut dyn Write) -> anyhow::Result<()> {
     let domains = reader.summary(args.domain.as_ref(), args.days, TOP)?;
     let tls = reader.tls_summary(args.domain.as_ref(), args.days, TOP)?;
+    let failures = reader.failure_summary(args.domain.as_ref(), args.days, TOP)?;
     let printed = if args.json {
-        let json = serde_json::to_string_pretty(&json::Shown::of(&domains, &tls))?;
+        let shown = json::Shown::of(&domains, &tls, &failures);
+        let json = serde_json::to_string_pretty(&shown)?;
         writeln!(out, "{}", escape::json(&json))
     } else {
-        text::print(args, &domains, &tls, out)
+        text::print(args, &domains, &tls, &failures, out)
     };
     printed.context("cannot print")
 }

@@ -17,6 +17,10 @@ pub struct DomainEntry {
     /// Its addresses for TLS reports, beside those. Content decides what a report is: each of our
     /// addresses takes every kind.
     pub tls: Vec<Recipient>,
+    /// Its addresses for failure reports, likewise.
+    pub ruf: Vec<Recipient>,
+    /// Whether failure reports about it are taken.
+    pub failure_reports: bool,
     /// The DMARC record that the operator wants to be published.
     pub wanted: Option<String>,
 }
@@ -111,7 +115,14 @@ impl DomainList {
     ) -> Self {
         let addresses = entries
             .iter()
-            .flat_map(|entry| entry.rua.iter().chain(&entry.tls).cloned())
+            .flat_map(|entry| {
+                entry
+                    .rua
+                    .iter()
+                    .chain(&entry.tls)
+                    .chain(&entry.ruf)
+                    .cloned()
+            })
             .collect();
         let domains = entries
             .into_iter()
@@ -200,6 +211,8 @@ mod tests {
             tls: Recipient::parse(format!("<tls@{name}>").as_bytes())
                 .into_iter()
                 .collect(),
+            ruf: Vec::new(),
+            failure_reports: false,
             wanted: None,
         };
         DomainList::new(

@@ -87,6 +87,17 @@ impl Source<'_> {
             listen: self.listen(&raw.listen)?,
             milter: self.milter(&raw.milter)?,
             domains: self.domains(&raw)?,
+            redact: raw.privacy.redact.unwrap_or(true),
+            keep_failures: self.or(
+                raw.retention.failure_days.as_ref(),
+                limits::FAILURE_RETENTION,
+                "days, from 1 to 3650",
+                |days| {
+                    let days = u64::try_from(*days).ok();
+                    let days = days.filter(|days| (1..=3_650).contains(days));
+                    days.map(|days| Duration::from_hours(24 * days))
+                },
+            )?,
             limits: self.limits(&raw.limits)?,
             log: self.log(&raw.log)?,
             metrics: self.metrics(&raw.metrics)?,
@@ -231,10 +242,14 @@ impl Source<'_> {
                 .wanted
                 .as_ref()
                 .map(|w| self.value(w, WANTED, |w| wanted(w)));
+            let ruf: Vec<_> = addresses(&raw.ruf)?;
             let entry = DomainEntry {
                 name: name.clone(),
                 rua: addresses(&raw.rua)?,
                 tls: addresses(&raw.tls)?,
+                // Whoever has an address for them wants them.
+                failure_reports: raw.failure_reports.unwrap_or(!ruf.is_empty()),
+                ruf,
                 wanted: wanted.transpose()?,
             };
             if entries.insert(name, entry).is_some() {
@@ -505,6 +520,19 @@ mod tests {
         assert_eq!(config.listen, [Listen::default()]);
         assert_eq!(config.limits, Limits::default());
         assert!(config.domains.is_empty());
+    }
+
+    #[test]
+    fn failure_reports_are_on_where_there_are_addresses_for_them() {
+        let is_on = |more: &str| {
+            let text = format!("[[domain]]\nname = \"a.example\"\n{more}");
+            let config = parse(&text).expect("a configuration");
+            config.domains.iter().all(|entry| entry.failure_reports)
+        };
+        let ruf = "ruf = [\"ruf@a.example\"]";
+        assert!(!is_on("") && is_on(ruf) && is_on("failure_reports = true"));
+        assert!(!is_on(&format!("{ruf}\nfailure_reports = false")));
+        assert!(parse("[retention]\nfailure_days = 0").is_err());
     }
 
     /// `packaging/rua-milter.toml` shows every key, commented, at its default.

@@ -52,6 +52,8 @@ pub fn read(path: &Path, entries: &mut HashMap<Domain, DomainEntry>) -> Result<(
             name: name.clone(),
             rua,
             tls: Vec::new(),
+            ruf: Vec::new(),
+            failure_reports: false,
             wanted,
         };
         if entries.insert(name, entry).is_some() {

@@ -25,6 +25,10 @@ pub struct Config {
     pub milter: Milter,
     /// The addresses and domains that are ours.
     pub domains: DomainList,
+    /// `privacy.redact`: whether local parts are taken out of what failure reports tell.
+    pub redact: bool,
+    /// `retention.failure_days`: how long failure reports are kept.
+    pub keep_failures: Duration,
     /// `[limits]`.
     pub limits: Limits,
     /// `[log]`.

@@ -15,6 +15,8 @@ pub struct Raw {
     pub milter: RawMilter,
     pub recipients: RawRecipients,
     pub domain: Vec<RawDomain>,
+    pub privacy: RawPrivacy,
+    pub retention: RawRetention,
     pub limits: RawLimits,
     pub log: RawLog,
     pub metrics: RawMetrics,
@@ -55,7 +57,22 @@ pub struct RawDomain {
     pub rua: Vec<Spanned<String>>,
     #[serde(default)]
     pub tls: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub ruf: Vec<Spanned<String>>,
+    pub failure_reports: Option<bool>,
     pub wanted: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawPrivacy {
+    pub redact: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRetention {
+    pub failure_days: Option<Spanned<i64>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -7,7 +7,8 @@ use crate::{
     config::domains::DomainList,
     limits,
     report::{self, Head},
-    unpack::{self, Bounds},
+    terms::{Kind, Rejection},
+    unpack::{self, Bounds, Shape},
 };
 
 /// What we think of a message.
@@ -17,6 +18,9 @@ pub enum Opinion {
     Ours,
     /// Every document in it is about a domain that is not on the list, nor below one that is.
     Foreign,
+    /// It holds failure reports, about domains of ours that take none, and no other document about
+    /// a domain of ours.
+    FailureReportsOff,
     /// It may be a report.
     CannotTell,
     /// Nothing in it can be a report.
@@ -30,6 +34,8 @@ pub struct Examined {
     pub opinion: Opinion,
     /// The head of the first document that told its domain, else of the first document.
     pub head: Option<Head>,
+    /// Whether a failure report is in it, or what calls itself one.
+    pub holds_failure: bool,
 }
 
 impl Examined {
@@ -38,18 +44,14 @@ impl Examined {
         Self {
             opinion: Opinion::CannotTell,
             head: None,
+            holds_failure: false,
         }
     }
 }
 
 /// Looks at the heads of the documents in `raw`.
 pub fn examine(raw: &[u8], domains: &DomainList) -> Examined {
-    let bounds = Bounds {
-        inflated: limits::EXAMINE_INFLATED,
-        held: limits::EXAMINE_HELD,
-        ..Bounds::default()
-    };
-    let found = unpack::documents(raw, &bounds);
+    let found = unpack::documents(raw, &bounds());
     if found.documents.is_empty() {
         let opinion = if found.rejected.is_empty() {
             Opinion::NotAReport
@@ -59,6 +61,7 @@ pub fn examine(raw: &[u8], domains: &DomainList) -> Examined {
         return Examined {
             opinion,
             head: None,
+            holds_failure: found.holds_failure,
         };
     }
     let mut heads: Vec<Option<Head>> = found
@@ -66,22 +69,65 @@ pub fn examine(raw: &[u8], domains: &DomainList) -> Examined {
         .iter()
         .map(|document| report::recognise(document.open()))
         .collect();
-    let is_ours = |head: &Option<Head>| {
-        head.as_ref()
-            .and_then(|head| head.domain.as_ref())
-            .map(|d| domains.covering(d).is_some())
-    };
-    let opinions: Vec<Option<bool>> = heads.iter().map(is_ours).collect();
-    let opinion = if opinions.contains(&Some(true)) {
+    let standings: Vec<_> = heads
+        .iter()
+        .map(|head| standing(head.as_ref(), domains))
+        .collect();
+    let may_be_refused = found.rejected.is_empty() && !standings.contains(&Standing::Untold);
+    let opinion = if standings.contains(&Standing::Ours) {
         Opinion::Ours
-    } else if found.rejected.is_empty() && opinions.iter().all(|ours| *ours == Some(false)) {
-        Opinion::Foreign
-    } else {
+    } else if !may_be_refused {
         Opinion::CannotTell
+    } else if standings.contains(&Standing::Off) {
+        Opinion::FailureReportsOff
+    } else {
+        Opinion::Foreign
     };
-    let told = opinions.iter().position(Option::is_some).unwrap_or(0);
+    let told = standings.iter().position(|of| *of != Standing::Untold);
     Examined {
         opinion,
-        head: heads.swap_remove(told),
+        head: heads.swap_remove(told.unwrap_or(0)),
+        holds_failure: found.holds_failure,
+    }
+}
+
+/// What is parked of a mail that holds a failure report: not the message that it is about; and where
+/// failure reports are off, nothing of the report either.
+pub fn kept(raw: &[u8], reason: Rejection, redact: bool) -> Vec<u8> {
+    let found = unpack::documents(raw, &bounds());
+    let reports = found
+        .documents
+        .iter()
+        .filter(|document| reason != Rejection::FailureReportsOff && document.headers.is_some());
+    let reports = reports.map(|of| (of.open(), of.shape == Shape::Notice));
+    report::failure::kept(unpack::header(raw), reports, redact)
+}
+
+fn bounds() -> Bounds {
+    Bounds {
+        inflated: limits::EXAMINE_INFLATED,
+        held: limits::EXAMINE_HELD,
+        ..Bounds::default()
+    }
+}
+
+/// What one document is to us.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Ours,
+    Foreign,
+    Off,
+    Untold,
+}
+
+fn standing(head: Option<&Head>, domains: &DomainList) -> Standing {
+    let told = head.and_then(|head| Some((head.kind, head.domain.as_ref()?)));
+    let Some((kind, domain)) = told else {
+        return Standing::Untold;
+    };
+    match domains.covering(domain) {
+        None => Standing::Foreign,
+        Some(entry) if kind == Kind::Failure && !entry.failure_reports => Standing::Off,
+        Some(_) => Standing::Ours,
     }
 }

@@ -28,6 +28,7 @@ use crate::{
     spool::{Envelope, Spool},
     telemetry::instruments::Instruments,
     terms::{Rejection, Verdict},
+    unpack,
 };
 
 /// What a door needs; cheap to clone.
@@ -79,6 +80,16 @@ pub async fn examine(raw: Vec<u8>, config: &Arc<Config>) -> Option<(Vec<u8>, Exa
         let look = AssertUnwindSafe(|| examine::examine(&raw, &config.domains));
         let examined = std::panic::catch_unwind(look).unwrap_or_else(|_| Examined::unread());
         (raw, examined)
+    };
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+/// [`examine::kept`], likewise; of what makes a reader panic nothing but the header is kept.
+async fn kept(raw: Vec<u8>, reason: Rejection, config: &Arc<Config>) -> Option<Vec<u8>> {
+    let redact = config.redact;
+    let work = move || {
+        let keep = AssertUnwindSafe(|| examine::kept(&raw, reason, redact));
+        std::panic::catch_unwind(keep).unwrap_or_else(|_| unpack::header(&raw).to_vec())
     };
     tokio::task::spawn_blocking(work).await.ok()
 }

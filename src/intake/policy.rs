@@ -82,6 +82,7 @@ pub fn at_eom(message: Message, unrecognised: Unrecognised) -> AtEom {
         // Unsure is not a reason to refuse: the pipeline reads it to the end.
         Opinion::Ours | Opinion::CannotTell => AtEom::Spool,
         Opinion::Foreign => refuse_or_park(Rejection::ForeignDomain),
+        Opinion::FailureReportsOff => refuse_or_park(Rejection::FailureReportsOff),
         Opinion::NotAReport => match unrecognised {
             Unrecognised::Reject => refuse_or_park(Rejection::NotAReport),
             Unrecognised::Park => AtEom::Park(Rejection::NotAReport),
@@ -99,6 +100,7 @@ mod tests {
         for opinion in [
             Opinion::Ours,
             Opinion::Foreign,
+            Opinion::FailureReportsOff,
             Opinion::CannotTell,
             Opinion::NotAReport,
         ] {
@@ -138,6 +140,10 @@ mod tests {
         assert_eq!(
             alone(Opinion::Foreign, false),
             AtEom::Refuse(Rejection::ForeignDomain)
+        );
+        assert_eq!(
+            alone(Opinion::FailureReportsOff, false),
+            AtEom::Refuse(Rejection::FailureReportsOff)
         );
         assert_eq!(
             alone(Opinion::NotAReport, false),

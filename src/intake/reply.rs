@@ -41,6 +41,12 @@ pub const FOREIGN: Reply = reply(
     "5.7.1",
     "This report is about a domain that is not handled here",
 );
+/// A failure report that would hold mail of somebody's which the operator does not want to have.
+pub const FAILURE_OFF: Reply = reply(
+    "550",
+    "5.7.1",
+    "No failure reports are received for this domain",
+);
 /// No report at all.
 pub const NOT_A_REPORT: Reply = reply("550", "5.7.1", "This address receives DMARC reports only");
 /// It could not be made durable.
@@ -57,6 +63,7 @@ impl Reply {
             Rejection::UnknownRecipient => UNKNOWN,
             Rejection::TooLarge => TOO_LARGE,
             Rejection::ForeignDomain => FOREIGN,
+            Rejection::FailureReportsOff => FAILURE_OFF,
             Rejection::NoRoom | Rejection::ShuttingDown | Rejection::ParkedQuota => LATER,
             _ => NOT_A_REPORT,
         }

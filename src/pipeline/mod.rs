@@ -24,8 +24,9 @@ use crate::{
     spool::{Entry, Settled},
     store::{Arrival, Batch, Recorded, Store, StoreError},
     telemetry::{instruments::Instruments, labels::DomainLabels},
-    terms::{Kind, Outcome, Rejection, Stage, TlsPolicy},
+    terms::{AuthFailure, Kind, Outcome, Rejection, Stage, TlsPolicy},
 };
+pub use read::hints;
 use read::{Body, Found, Parts, Whole};
 
 /// The line of the archive that holds the envelope, up to its JSON.
@@ -89,7 +90,13 @@ pub fn work(
             let arrival = arrival(parts.entry, *archived, spool, config);
             match store_or_blame(batch, parts, &arrival, &mut counts)? {
                 None => settled.done.push(parts.entry.id),
-                Some(reason) => settled.parked.push((parts.entry.id, reason)),
+                Some(reason) => {
+                    let id = parts.entry.id;
+                    settled.parked.push((id, reason));
+                    if parts.holds_failure {
+                        settled.shortened.push((id, parts.kept(config.redact)));
+                    }
+                }
             }
         }
         Ok(settled)
@@ -119,7 +126,9 @@ fn archive_new(
     let mut mails = Vec::new();
     for parts in parts {
         let mut is_new = false;
-        for whole in parts.wholes() {
+        // The mail would be kept with somebody's message in it, whatever else it holds.
+        let archivable = parts.wholes().filter(|_| !parts.holds_failure);
+        for whole in archivable {
             let document = (whole.kind(), whole.digest());
             is_new |= seen.insert(document) && !store.knows(document.0, &document.1)?;
         }
@@ -238,6 +247,7 @@ fn add(
         Body::Aggregate(read) => batch.add(arrival, &whole.covering, &read.report, |sink| {
             parts.records(whole, read, sink)
         }),
+        Body::Failure(report) => batch.add_failure(arrival, &whole.covering, report),
         Body::Tls(tls) => {
             let (domain, report) = (&tls.policy_domain, &tls.read.report);
             batch.add_tls(arrival, domain, &tls.ours, report, |sink| {
@@ -265,12 +275,17 @@ enum Sums {
     Messages(Totals),
     /// By configured domain.
     Sessions(Vec<(Domain, Option<TlsPolicy>, Sessions)>),
+    /// Messages that failed.
+    Failures(Option<AuthFailure>, u64),
 }
 
 impl Sums {
     fn of(body: &Body) -> Self {
         match body {
             Body::Aggregate(read) => Self::Messages(read.report.totals.clone()),
+            Body::Failure(report) => {
+                Self::Failures(report.said.auth_failure.known(), report.incidents)
+            }
             Body::Tls(tls) => {
                 let totals = tls.read.report.totals.iter();
                 let ours = totals.filter_map(|((domain, policy_type), sessions)| {
@@ -311,6 +326,9 @@ impl Count {
         match sums {
             Sums::Nothing => {}
             Sums::Messages(totals) => rooms.instruments.messages(&domain, &totals),
+            Sums::Failures(auth_failure, messages) => {
+                rooms.instruments.failures(&domain, auth_failure, messages);
+            }
             Sums::Sessions(rows) => {
                 for (domain, policy_type, sessions) in rows {
                     let domain = rooms.labels.label(&domain);
@@ -387,5 +405,28 @@ mod tests {
         assert_eq!((settled.done, settled.released), (vec![1], vec![2, 3]));
         let settled = work(&entries[2..], "s", &config, &rooms).unwrap();
         assert_eq!((settled.done, settled.released), (vec![3], vec![]));
+    }
+
+    /// Whatever else is in it: the archive would keep somebody's message.
+    #[test]
+    fn a_mail_with_a_failure_report_is_not_archived_and_parked_without_the_message() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rooms, config) = (rooms(dir.path()), config(dir.path()));
+        let mail = format!(
+            "From: r@r.example\nContent-Type: multipart/mixed; boundary=b\n\n\
+             --b\nContent-Type: application/xml\n\n{}\n\
+             --b\nContent-Type: message/feedback-report\n\nFeedback-Type: auth-failure\n\
+             Reported-Domain: example.com\nArrival-Date: Tue, 14 Nov 2023 10:00:00 +0000\n\n\
+             --b\nContent-Type: message/rfc822\n\nSubject: x\n\nsecret\n--b--\n",
+            report(1)
+        );
+        let mut settled = work(&[entry(1, mail.into_bytes())], "s", &config, &rooms).unwrap();
+        assert_eq!(settled.parked, [(1, Rejection::FailureReportsOff)]);
+        let (_, kept) = settled.shortened.pop().unwrap();
+        let kept = String::from_utf8(kept).unwrap();
+        assert!(kept.starts_with("from: r@r.example\r\n") && !kept.contains("secret"));
+        let store = rooms.store.lock().unwrap();
+        assert!(store.target(1).unwrap().unwrap().archive.is_none());
+        assert!(rooms.archive.days().unwrap().is_empty());
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     report::{
         self, Broken, Digest, Record, Words,
         aggregate::{self, Hints},
+        failure::{Around, FailureReport},
         range, tls,
     },
     spool::Entry,
@@ -23,6 +24,8 @@ const SECOND: u64 = u64::MAX;
 pub struct Parts<'a> {
     pub entry: &'a Entry,
     pub found: Vec<Found>,
+    /// Whether a failure report is in it, or what calls itself one.
+    pub holds_failure: bool,
     documents: Vec<Document<'a>>,
 }
 
@@ -49,10 +52,11 @@ pub struct Whole {
     pub body: Body,
 }
 
-/// A report of either kind.
+/// A report of any kind.
 pub enum Body {
     Aggregate(Box<aggregate::Whole>),
     Tls(Box<TlsBody>),
+    Failure(Box<FailureReport>),
 }
 
 /// A TLS report, which may be about several domains.
@@ -76,6 +80,7 @@ pub fn read<'a>(entry: &'a Entry, config: &Config, memory: &mut usize) -> Parts<
             reason: Rejection::Crashed,
             offset: None,
         }],
+        holds_failure: false,
         documents: Vec::new(),
     })
 }
@@ -108,6 +113,7 @@ fn read_parts<'a>(entry: &'a Entry, config: &Config, memory: &mut usize) -> Part
     Parts {
         entry,
         found,
+        holds_failure: unpacked.holds_failure,
         documents: unpacked.documents,
     }
 }
@@ -139,6 +145,13 @@ fn read_document(
             covering.map(|entry| (entry.name.clone(), Body::Aggregate(read)))
         }
         report::Whole::Tls(read) => tls_body(*read, config),
+        report::Whole::Failure(report) => match config.domains.covering(&report.domain) {
+            Some(entry) if !entry.failure_reports => {
+                return reject(part, Rejection::FailureReportsOff, None);
+            }
+            Some(entry) => Some((entry.name.clone(), failure_body(*report, config.redact))),
+            None => None,
+        },
     };
     let Some((covering, body)) = body else {
         return reject(part, Rejection::ForeignDomain, None);
@@ -154,6 +167,11 @@ fn read_document(
         covering,
         body,
     }))
+}
+
+fn failure_body(report: FailureReport, redact: bool) -> Body {
+    let report = if redact { report.redacted() } else { report };
+    Body::Failure(Box::new(report))
 }
 
 /// A TLS report that is about a domain of ours, with the configured one.
@@ -181,11 +199,16 @@ fn tls_body(read: tls::Whole, config: &Config) -> Option<(Domain, Body)> {
 }
 
 /// What surrounds a document, and what it may hold.
-fn hints<'d>(document: &'d Document<'_>, max_records: u64) -> Hints<'d> {
+pub fn hints<'d>(document: &'d Document<'_>, max_records: u64) -> Hints<'d> {
     Hints {
         file_name: document.file_name.as_deref(),
         is_json: document.shape == Shape::Json,
         max_records,
+        failure: document.headers.as_ref().map(|headers| Around {
+            mail: &headers.mail,
+            reported: &headers.reported,
+            is_notice: document.shape == Shape::Notice,
+        }),
     }
 }
 
@@ -228,6 +251,23 @@ impl Parts<'_> {
         tls::read(document.open(), &hints(document, SECOND), &mut pass).map(drop)
     }
 
+    /// What is kept of the mail if it is parked: of failure reports those that a later version may
+    /// read, without the messages that they are about.
+    pub fn kept(&self, redact: bool) -> Vec<u8> {
+        let may_be_read = |document: &&Document<'_>| {
+            self.found.iter().any(|found| match found {
+                Found::Whole(_) => false,
+                Found::Rejected { part, reason, .. } => {
+                    *part == document.part && *reason != Rejection::FailureReportsOff
+                }
+            })
+        };
+        let reports = self.documents.iter().filter(may_be_read);
+        let reports = reports.filter(|document| document.headers.is_some());
+        let reports = reports.map(|of| (of.open(), of.shape == Shape::Notice));
+        report::failure::kept(unpack::header(&self.entry.raw), reports, redact)
+    }
+
     /// The whole reports.
     pub fn wholes(&self) -> impl Iterator<Item = &Whole> {
         self.found.iter().filter_map(|found| match found {
@@ -243,6 +283,7 @@ impl Whole {
         match &self.body {
             Body::Aggregate(_) => Kind::Aggregate,
             Body::Tls(_) => Kind::Tls,
+            Body::Failure(_) => Kind::Failure,
         }
     }
 
@@ -251,6 +292,7 @@ impl Whole {
         match &self.body {
             Body::Aggregate(read) => read.report.digest,
             Body::Tls(body) => body.read.report.digest,
+            Body::Failure(report) => report.digest,
         }
     }
 }
@@ -261,6 +303,7 @@ impl Body {
         match self {
             Self::Aggregate(read) => (read.report.metadata.begin, read.report.metadata.end),
             Self::Tls(body) => (body.read.report.begin, body.read.report.end),
+            Self::Failure(report) => (report.arrival, report.arrival),
         }
     }
 
@@ -272,6 +315,7 @@ impl Body {
                 read.size + errors.map(Words::len).sum::<usize>()
             }
             Self::Tls(body) => body.read.size,
+            Self::Failure(report) => report.size(),
         }
     }
 }

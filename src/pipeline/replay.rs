@@ -144,6 +144,8 @@ fn one(
                 parts.records(whole, read, sink)
             })
         }
+        // No mail with one is archived.
+        Body::Failure(_) => return Ok(Err(LeftAlone::NotArchived)),
         Body::Tls(tls) => {
             let domains = (&tls.policy_domain, &tls.ours);
             store.replace_tls(target, domains, &tls.read.report, dry_run, |sink| {

@@ -11,7 +11,7 @@ use std::io::Read;
 
 use quick_xml::{Error, Reader, errors::SyntaxError, events::Event};
 
-use super::{Broken, Head, Record, Report, aggregate_xml::Assembler, repair, text::Text};
+use super::{Broken, Head, Record, Report, aggregate_xml::Assembler, failure, repair, text::Text};
 use crate::{
     limits::{EXAMINE_INFLATED, MAX_RECORDS},
     terms::{Kind, Rejection},
@@ -27,6 +27,8 @@ pub struct Hints<'a> {
     pub is_json: bool,
     /// Records, or policies of a TLS report, beyond which it is refused.
     pub max_records: u64,
+    /// The document is a failure report, and this is around it.
+    pub failure: Option<failure::Around<'a>>,
 }
 
 impl Default for Hints<'_> {
@@ -35,6 +37,7 @@ impl Default for Hints<'_> {
             file_name: None,
             is_json: false,
             max_records: MAX_RECORDS,
+            failure: None,
         }
     }
 }

@@ -2,11 +2,17 @@
 //!
 //! [`aggregate`] reads DMARC aggregate reports as a stream: records leave through a callback as
 //! they close, the head ([`Report`]) comes at the end. [`tls`] does the same for TLS reports, whose
-//! records are policies. [`fn@read`] takes either. Failure reports are recognised and will join.
+//! records are policies. [`failure`] reads failure reports, which have none. [`fn@read`] takes any.
 
 pub mod aggregate;
 mod aggregate_xml;
 mod draft;
+pub mod failure;
+mod failure_arf;
+mod failure_header;
+mod failure_kept;
+mod failure_notice;
+mod failure_redact;
 mod fields;
 mod head;
 mod notes;
@@ -392,17 +398,26 @@ pub enum Whole {
     Aggregate(Box<aggregate::Whole>),
     /// A TLS report.
     Tls(Box<tls::Whole>),
+    /// A failure report.
+    Failure(Box<failure::FailureReport>),
 }
 
 /// Reads a document of any kind; `open` gives it from its start, each time anew. Of an aggregate
 /// report the records, of a TLS report the policies are kept if they take `keep` bytes at most.
-///
-/// A kind that this version does not read is [`Rejection::UnsupportedKind`].
 pub fn read<R: Read>(
     open: impl Fn() -> R,
     hints: &aggregate::Hints<'_>,
     keep: usize,
 ) -> Result<Whole, Unread> {
+    if let Some(around) = &hints.failure {
+        return match failure::read(open(), around) {
+            Ok(report) => Ok(Whole::Failure(Box::new(report))),
+            Err(broken) => Err(Unread {
+                kind: Some(Kind::Failure),
+                broken,
+            }),
+        };
+    }
     let kind = || recognise(open()).map(|head| head.kind);
     let read_tls = || match tls::read_whole(&open, hints, keep) {
         Ok(whole) => Ok(Whole::Tls(Box::new(whole))),
@@ -420,13 +435,6 @@ pub fn read<R: Read>(
     };
     match kind() {
         Some(Kind::Tls) => read_tls(),
-        Some(Kind::Failure) => Err(Unread {
-            kind: Some(Kind::Failure),
-            broken: Broken {
-                rejection: Rejection::UnsupportedKind,
-                offset: 0,
-            },
-        }),
         kind => Err(Unread { kind, broken }),
     }
 }
@@ -441,12 +449,7 @@ pub fn recognise(input: impl Read) -> Option<Head> {
     match text.first()? {
         b'{' if is_tls(text) => Some(tls::head(text)),
         b'{' => None,
-        _ if is_failure(text) => Some(Head {
-            kind: Kind::Failure,
-            domain: None,
-            report_id: None,
-        }),
-        _ => aggregate::head(&start[..]),
+        _ => aggregate::head(&start[..]).or_else(|| failure::head(text)),
     }
 }
 
@@ -462,16 +465,6 @@ fn is_tls(json: &[u8]) -> bool {
     .filter(|name| json.windows(name.len()).any(|here| here == **name))
     .count()
         >= 2
-}
-
-/// The field that RFC 5965 section 3.1 asks for, before the first blank line.
-fn is_failure(text: &[u8]) -> bool {
-    text.split(|&byte| byte == b'\n')
-        .take_while(|line| !line.trim_ascii().is_empty())
-        .any(|line| {
-            line.get(..14)
-                .is_some_and(|name| name.eq_ignore_ascii_case(b"feedback-type:"))
-        })
 }
 
 #[cfg(test)]

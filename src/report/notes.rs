@@ -48,6 +48,13 @@ pub(super) enum Oddity {
     BadFailureAddress,
     SurplusFailures,
     SurplusLines,
+    OtherFeedback,
+    BadSource,
+    BadIncidents,
+    TimeFromMail,
+    DomainFromHeader,
+    NoHeader,
+    SurplusValues,
 }
 
 impl Oddity {
@@ -94,6 +101,13 @@ impl Oddity {
             Self::BadFailureAddress => "addresses of failure details that are none were left out",
             Self::SurplusFailures => "failure details beyond the bound were summed up",
             Self::SurplusLines => "policy strings and hosts beyond the bound were left out",
+            Self::OtherFeedback => "feedback about something else than authentication",
+            Self::BadSource => "the source is no address",
+            Self::BadIncidents => "no usable number of incidents: one was counted",
+            Self::TimeFromMail => "no time of arrival: that of the report was taken",
+            Self::DomainFromHeader => "no reported domain: taken from the message's From",
+            Self::NoHeader => "nothing of the message's header",
+            Self::SurplusValues => "values of a field beyond the bound were left out",
         }
     }
 }

@@ -246,7 +246,7 @@ fn other(decoder: &mut Decoder, raw: &[u8], end: bool, out: &mut Vec<u8>) -> u64
 
 /// SHA-256 over bytes whose CRLF are folded to LF, so that a relay's line ends change nothing.
 #[derive(Default)]
-struct FoldedHash {
+pub(super) struct FoldedHash {
     hash: Sha256,
     folded: Vec<u8>,
     /// The last byte was CR, and is not hashed yet.
@@ -254,7 +254,7 @@ struct FoldedHash {
 }
 
 impl FoldedHash {
-    fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         if !self.pending && !bytes.contains(&b'\r') {
             return self.hash.update(bytes);
         }
@@ -271,7 +271,7 @@ impl FoldedHash {
         self.hash.update(&self.folded);
     }
 
-    fn finish(mut self) -> Digest {
+    pub(super) fn finish(mut self) -> Digest {
         if self.pending {
             self.hash.update(b"\r");
         }

@@ -184,6 +184,8 @@ pub struct Settled {
     pub done: Vec<i64>,
     /// Not usable: they stay, with the reason.
     pub parked: Vec<(i64, Rejection)>,
+    /// What is kept of some of these instead of the message.
+    pub shortened: Vec<(i64, Vec<u8>)>,
     /// Not tried, as something else failed: their attempt is taken back.
     pub released: Vec<i64>,
 }
@@ -513,6 +515,39 @@ mod tests {
         assert_eq!(depth.new_bytes + depth.parked_bytes, bytes_before);
         // What ended the program comes alone.
         assert_eq!(spool.claim().await.expect("claimed"), [ids[0], ids[2]]);
+    }
+
+    #[tokio::test]
+    async fn of_a_parked_entry_less_may_be_kept() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (spool, _writer) =
+            open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
+        let id = spool.put(entry(&[b'x'; 900], None)).await.expect("durable");
+        let bytes_before = spool.state().depth().new_bytes;
+        assert_eq!(spool.claim().await.expect("claimed"), [id]);
+        let settled = Settled {
+            parked: vec![(id, Rejection::NoFeedback)],
+            shortened: vec![(id, b"less".to_vec())],
+            ..Settled::default()
+        };
+        spool.settle(settled).await.expect("settled");
+        let depth = spool.state().depth();
+        assert_eq!(
+            (depth.new_bytes, depth.parked_bytes),
+            (0, bytes_before - 896)
+        );
+        let kept = spool.reader().expect("a reader").load(id).expect("read");
+        assert_eq!(kept.expect("there").raw, b"less");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_wanted_is_not_tried_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (spool, _writer) =
+            open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
+        let off = entry(b"header", Some(Rejection::FailureReportsOff));
+        spool.put(off).await.expect("durable");
+        assert!(spool.retry().await.expect("asked").is_empty());
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, Transaction, TransactionBehavior,
+    Connection, OptionalExtension, Transaction, TransactionBehavior,
     types::{ToSqlOutput, ValueRef},
 };
 use tokio::sync::oneshot;
@@ -321,9 +321,10 @@ fn claim(transaction: &Transaction<'_>, depth: &mut Depth) -> Result<Vec<i64>, r
     Ok(ids)
 }
 
-/// What a later version may read: not a message of which the door kept only the head (?1 bytes).
-pub(super) const RETRIED: &str =
-    "state = 'parked' AND NOT (reason = 'too_large' AND length(raw) = ?1)";
+/// What a later version may read: not a message of which the door kept only the head (?1 bytes), nor
+/// one that the operator does not want, of which only the header is there.
+pub(super) const RETRIED: &str = "state = 'parked' AND reason <> 'failure_reports_off'
+    AND NOT (reason = 'too_large' AND length(raw) = ?1)";
 
 /// What ended the program counts as tried, so that it comes alone, and not for ever.
 fn retry(transaction: &Transaction<'_>, depth: &mut Depth) -> Result<Vec<i64>, rusqlite::Error> {
@@ -375,6 +376,9 @@ fn settle(
             depth.take_new(bytes);
         }
     }
+    for (id, raw) in &settled.shortened {
+        shorten(transaction, depth, *id, raw)?;
+    }
     for (id, reason) in &settled.parked {
         park(transaction, depth, *id, *reason)?;
     }
@@ -383,6 +387,29 @@ fn settle(
     for id in &settled.released {
         release.execute([id])?;
     }
+    Ok(())
+}
+
+/// Keeps `raw` instead of the message.
+fn shorten(
+    transaction: &Transaction<'_>,
+    depth: &mut Depth,
+    id: i64,
+    raw: &[u8],
+) -> Result<(), rusqlite::Error> {
+    let mut size = transaction
+        .prepare_cached("SELECT size, length(raw) FROM entry WHERE id = ?1 AND state = 'new'")?;
+    let held = size.query_row([id], |row| {
+        Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
+    });
+    let Some((before, message)) = held.optional()? else {
+        return Ok(());
+    };
+    let after = before.saturating_sub(message) + raw.len() as u64;
+    transaction
+        .prepare_cached("UPDATE entry SET raw = ?2, size = ?3 WHERE id = ?1")?
+        .execute((id, raw, after))?;
+    depth.new_bytes = depth.new_bytes.saturating_sub(before) + after;
     Ok(())
 }
 

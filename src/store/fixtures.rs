@@ -11,6 +11,7 @@ use crate::{
     report::{
         Broken, Digest, DkimAuth, Metadata, PolicyPublished, Reason, Record, Report, Results,
         SpfAuth, Stated, Words,
+        failure::{self, Around, FailureReport},
     },
     terms::{Aligned, AuthResult, Disposition, Door, Policy},
 };
@@ -154,4 +155,20 @@ pub(crate) fn plain(id: &str, version: u8) -> (Report, Vec<Record>) {
         record(4, 2, pass),
     ];
     report(id, version, rows)
+}
+
+/// A failure report of three incidents whose mail has this id.
+pub(crate) fn failure(id: &str) -> FailureReport {
+    let mail = format!("From: a@reporter.example\nMessage-ID: <{id}>\n");
+    let fields = "Feedback-Type: auth-failure\nAuth-Failure: dmarc\nIncidents: 3\n\
+        Reported-Domain: mail.example.com\nSource-IP: 192.0.2.7\nOriginal-Mail-From: <>\n\
+        Arrival-Date: Tue, 14 Nov 2023 10:00:00 +0000\n\
+        Authentication-Results: a; dmarc=fail\nAuthentication-Results: b; spf=fail\n";
+    let reported = format!("Subject: Hello\nX-Id: {id}\n");
+    let around = Around {
+        mail: mail.as_bytes(),
+        reported: reported.as_bytes(),
+        is_notice: false,
+    };
+    failure::read(fields.as_bytes(), &around).unwrap()
 }

@@ -13,6 +13,7 @@
 //! It knows no clock: times come with what is stored. It blocks; callers on the runtime use
 //! `spawn_blocking`.
 
+pub mod failures;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod outcomes;

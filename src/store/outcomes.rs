@@ -34,9 +34,9 @@ pub struct ProcessedReport {
     pub report_id: String,
     /// The policy domain.
     pub policy_domain: String,
-    /// Records, or policies of a TLS report, that count.
+    /// Records, or policies of a TLS report, that count; one for a failure report.
     pub records: u64,
-    /// Sum of their counts, or sessions.
+    /// Sum of their counts, or sessions, or incidents.
     pub messages: u64,
 }
 
@@ -67,11 +67,13 @@ fn outcomes(
         .optional()?;
     let mut statement = connection.prepare_cached(
         "SELECT spool_id, part, outcome, rejection, at_byte,
-            coalesce(r.org_name, t.org_name), coalesce(r.report_id, t.report_id),
-            coalesce(r.policy_domain, t.policy_domain),
-            coalesce(records, policies), coalesce(messages, sessions)
+            coalesce(r.org_name, t.org_name, f.org_name),
+            coalesce(r.report_id, t.report_id, f.report_id),
+            coalesce(r.policy_domain, t.policy_domain, f.policy_domain),
+            coalesce(records, policies, 1), coalesce(messages, sessions, incidents)
          FROM arrival LEFT JOIN report AS r ON r.id = arrival.document
              LEFT JOIN tls_report AS t ON t.id = arrival.document
+             LEFT JOIN failure_report AS f ON f.id = arrival.document
          WHERE spool = ?1 AND spool_id = ?2 ORDER BY part",
     )?;
     let mut found = Vec::new();

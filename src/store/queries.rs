@@ -2,6 +2,7 @@
 //! belong together while a daemon writes.
 
 mod export;
+mod failure;
 mod reports;
 mod whole;
 
@@ -10,6 +11,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use rusqlite::{Connection, Row, params};
 
 pub use export::Exported;
+pub use failure::StoredFailure;
 pub use reports::{Filter, Listed};
 pub use whole::{
     StoredArrival, StoredDkim, StoredError, StoredPolicy, StoredReason, StoredRecord, StoredReport,

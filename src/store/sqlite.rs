@@ -22,7 +22,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0001_reports.sql"),
     include_str!("schema/0002_published.sql"),
     include_str!("schema/0003_tls.sql"),
+    include_str!("schema/0004_failure.sql"),
     include_str!("schema/0005_words.sql"),
+    include_str!("schema/0006_listed.sql"),
 ];
 
 /// The one writer.

@@ -1,5 +1,6 @@
 //! What one transaction of the writer can do.
 
+mod failure;
 mod tls;
 
 use rusqlite::{Connection, OptionalExtension, params};

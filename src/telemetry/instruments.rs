@@ -20,8 +20,8 @@ use super::{
 use crate::{
     report::{Totals, tls::Sessions},
     terms::{
-        self, Aligned, Disposition, DnsOutcome, Door, EntryState, FindingKind, Kind, Outcome,
-        Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
+        self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, FindingKind, Kind,
+        Outcome, Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
     },
 };
 
@@ -38,6 +38,7 @@ pub struct Instruments {
     dns_duration: Histogram<f64>,
     reports: Counter<u64>,
     messages: Counter<u64>,
+    auth_failures: Counter<u64>,
     sessions: Counter<u64>,
     failures: Counter<u64>,
 }
@@ -81,6 +82,7 @@ impl Instruments {
             dns_duration: histogram(&meter, &metrics::DNS_DURATION),
             reports: counter(&meter, &metrics::REPORTS),
             messages: counter(&meter, &metrics::MESSAGES),
+            auth_failures: counter(&meter, &metrics::AUTH_FAILURES),
             sessions: counter(&meter, &metrics::SESSIONS),
             failures: counter(&meter, &metrics::FAILURES),
         }
@@ -148,6 +150,15 @@ impl Instruments {
             ];
             self.messages.add(count, &attributes);
         }
+    }
+
+    /// A stored failure report is about `messages` of `domain`.
+    pub fn failures(&self, domain: &DomainLabel, of: Option<AuthFailure>, messages: u64) {
+        let attributes = [
+            KeyValue::new("domain", domain.shared()),
+            KeyValue::new("auth_failure", of.map_or(terms::OTHER, AuthFailure::as_str)),
+        ];
+        self.auth_failures.add(messages, &attributes);
     }
 
     /// A stored TLS report counts sessions of `domain` under policies of one type.

@@ -8,8 +8,8 @@
 use crate::{
     limits,
     terms::{
-        self, Aligned, Disposition, DnsOutcome, Door, EntryState, FindingKind, Kind, Outcome,
-        Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
+        self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, FindingKind, Kind,
+        Outcome, Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
     },
 };
 
@@ -209,6 +209,17 @@ pub(super) const MESSAGES: Declaration = Declaration {
     ],
 };
 
+pub(super) const AUTH_FAILURES: Declaration = Declaration {
+    name: "dmarc.failures",
+    shape: Shape::Counter,
+    unit: "{message}",
+    help: "Messages that stored failure reports are about, by configured domain and type of failure.",
+    attributes: &[
+        DOMAIN,
+        closed("auth_failure", words!(AuthFailure, terms::OTHER)),
+    ],
+};
+
 const POLICY_TYPE: Attribute = closed("policy_type", words!(TlsPolicy, terms::OTHER));
 
 pub(super) const SESSIONS: Declaration = Declaration {
@@ -254,6 +265,7 @@ pub const ALL: &[Declaration] = &[
     SPOOL_OLDEST_AGE,
     REPORTS,
     MESSAGES,
+    AUTH_FAILURES,
     SESSIONS,
     FAILURES,
     FINDINGS,

@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     report::{Results, Totals, tls::Sessions},
     terms::{
-        Aligned, Disposition, DnsOutcome, Door, FindingKind, Kind, Outcome, Rejection, Severity,
-        Stage, TlsFailure, TlsPolicy, Verdict,
+        Aligned, AuthFailure, Disposition, DnsOutcome, Door, FindingKind, Kind, Outcome, Rejection,
+        Severity, Stage, TlsFailure, TlsPolicy, Verdict,
     },
 };
 
@@ -63,6 +63,7 @@ fn record_everything(telemetry: &Telemetry, domain: &Domain) {
         failures: [(Some(TlsFailure::DaneRequired), 1), (None, 3)].into(),
     };
     to.sessions(&label, Some(TlsPolicy::Sts), &sessions);
+    to.failures(&label, Some(AuthFailure::Dmarc), 5);
     to.set_findings(vec![(FindingKind::RecordMissing, Severity::High, 3)]);
 }
 
@@ -77,6 +78,7 @@ fn the_page_shows_every_instrument_and_no_other() {
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
         .collect();
     let expected = BTreeSet::from([
+        "dmarc_failures_total",
         "dmarc_findings",
         "dmarc_messages_total",
         "dmarc_reports_total",
@@ -97,6 +99,7 @@ fn the_page_shows_every_instrument_and_no_other() {
     for line in [
         r#"dmarc_messages_total{disposition="reject",dkim="fail",dmarc="pass",domain="example.com",spf="pass"} 40"#,
         r#"dmarc_messages_total{disposition="unknown",dkim="unknown",dmarc="unknown",domain="example.com",spf="unknown"} 2"#,
+        r#"dmarc_failures_total{auth_failure="dmarc",domain="example.com"} 5"#,
         r#"rua_mails_total{door="import",listener="none",reason="too_large",verdict="refused"} 1"#,
         r#"tlsrpt_sessions_total{domain="example.com",policy_type="sts",result="successful"} 7"#,
         r#"tlsrpt_failures_total{domain="example.com",policy_type="sts",result_type="other"} 3"#,

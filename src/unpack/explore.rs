@@ -3,9 +3,11 @@
 use std::io::Read;
 
 use super::{
-    Bounds, Document, Shape, Unpacked,
+    Bounds, Document, Headers, Shape, Unpacked,
+    failure::{self, Pairing},
     inflate::{Account, Layer, Source},
-    members, mime,
+    members,
+    mime::{self, Leaf, Role},
     room::Room,
     sniff::{self, Look},
     transfer::{Encoding, base64},
@@ -21,6 +23,7 @@ pub(super) struct Explorer<'a> {
     account: Account,
     room: Room,
     found: Unpacked<'a>,
+    pairing: Pairing,
 }
 
 /// A piece under examination.
@@ -32,6 +35,17 @@ struct Piece<'a> {
     depth: usize,
 }
 
+impl<'a> Piece<'a> {
+    fn of(leaf: Leaf<'a>) -> Self {
+        Self {
+            part: leaf.part,
+            file_name: leaf.file_name,
+            source: leaf.source,
+            depth: 0,
+        }
+    }
+}
+
 impl<'a> Explorer<'a> {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
@@ -39,6 +53,7 @@ impl<'a> Explorer<'a> {
             account: Account::new(bounds.inflated, bounds.inflated_total),
             room: Room::new(bounds.held),
             found: Unpacked::default(),
+            pairing: Pairing::default(),
         }
     }
 
@@ -78,26 +93,55 @@ impl<'a> Explorer<'a> {
     pub(super) fn mail(&mut self, raw: &'a [u8]) {
         let bounds = self.bounds;
         let mut walk = mime::Walk::new(&bounds, self.room.clone());
-        walk.message(raw, &mut |leaf| {
-            let piece = Piece {
-                part: leaf.part,
-                file_name: leaf.file_name,
-                source: leaf.source,
-                depth: 0,
-            };
-            let head = peek(&piece).unwrap_or_default();
-            match sniff::look(&head) {
-                // What a mail says to people, and what it carries besides.
-                Look::Html | Look::Other => {}
-                Look::Nothing | Look::Unused if !leaf.attached => {}
-                Look::Nothing | Look::Unused => self.reject(&piece.part, Rejection::Empty),
-                Look::Document(Shape::Xml) if !leaf.attached && !means_xml(&head) => {}
-                Look::Zlib if !sniff::inflates(piece.source.open()) => {}
-                _ => self.explore(piece),
-            }
-        });
+        walk.message(raw, &mut |leaf| self.meet(leaf));
         for (part, rejection) in walk.rejected {
             self.reject(&part, rejection);
+        }
+    }
+
+    /// Takes what the walk came to; says whether a message is to be walked.
+    fn meet(&mut self, leaf: Leaf<'a>) -> bool {
+        match leaf.role {
+            Role::Begins => {
+                self.found.holds_failure = true;
+                self.pairing.begin(&leaf.part);
+            }
+            Role::Ends if self.pairing.end(&leaf.part) => {}
+            Role::Ends => self.reject(&leaf.part, Rejection::NoFeedback),
+            Role::Feedback => self.document(Piece::of(leaf), Shape::Feedback),
+            Role::Content => self.content(leaf),
+            Role::Message | Role::Header => match self.pairing.reported(&leaf.part) {
+                Some(waiting) => {
+                    let document = waiting
+                        .take()
+                        .and_then(|at| self.found.documents.get_mut(at));
+                    if let Some(headers) = document.and_then(|of| of.headers.as_mut()) {
+                        headers.reported = failure::header_of(&leaf.source);
+                    }
+                    return false;
+                }
+                None if leaf.role == Role::Header => self.content(leaf),
+                None => {
+                    let header = failure::header_of(&leaf.source);
+                    self.pairing.enter(&leaf.part, &header);
+                }
+            },
+        }
+        true
+    }
+
+    fn content(&mut self, leaf: Leaf<'a>) {
+        let is_attached = leaf.attached;
+        let piece = Piece::of(leaf);
+        let head = peek(&piece).unwrap_or_default();
+        match sniff::look(&head) {
+            // What a mail says to people, and what it carries besides.
+            Look::Html | Look::Other => {}
+            Look::Nothing | Look::Unused if !is_attached => {}
+            Look::Nothing | Look::Unused => self.reject(&piece.part, Rejection::Empty),
+            Look::Document(Shape::Xml) if !is_attached && !means_xml(&head) => {}
+            Look::Zlib if !sniff::inflates(piece.source.open()) => {}
+            _ => self.explore(piece),
         }
     }
 
@@ -118,10 +162,23 @@ impl<'a> Explorer<'a> {
     }
 
     fn document(&mut self, piece: Piece<'a>, shape: Shape) {
-        if self.found.documents.len() >= self.bounds.documents {
+        let is_failure = matches!(shape, Shape::Feedback | Shape::Notice);
+        let has_room = self.found.documents.len() < self.bounds.documents;
+        if is_failure {
+            self.found.holds_failure = true;
+            if piece.depth == 0 {
+                let document = has_room.then_some(self.found.documents.len());
+                self.pairing.fields(&piece.part, document);
+            }
+        }
+        if !has_room {
             return self.reject(&piece.part, Rejection::TooLarge);
         }
         self.found.documents.push(Document {
+            headers: is_failure.then(|| Headers {
+                mail: self.pairing.mail(&piece.part),
+                reported: Vec::new(),
+            }),
             part: piece.part,
             file_name: piece.file_name,
             shape,

@@ -12,6 +12,7 @@ use mail_parser::{ContentType, MessageParser, MimeHeaders};
 use super::{
     Bounds,
     explore::clean_name,
+    failure::header_of,
     inflate::Source,
     room::Room,
     sniff::{Look, look},
@@ -19,10 +20,12 @@ use super::{
 };
 use crate::{limits::SNIFF, terms::Rejection};
 
-/// One leaf part.
+/// A leaf part; or a message, or where a failure report begins and ends.
 pub(super) struct Leaf<'a> {
-    /// Its number as IMAP counts (RFC 3501 section 6.4.5): `1`, `2.1`.
+    /// Its number as IMAP counts (RFC 3501 section 6.4.5): `1`, `2.1`; the mail itself has none.
     pub part: String,
+    /// What it is to failure reports.
+    pub role: Role,
     /// The name its fields give it.
     pub file_name: Option<String>,
     /// Not labelled as something for people to see: a text, a picture.
@@ -35,9 +38,40 @@ impl Leaf<'_> {
     fn into_owned<'b>(self) -> Leaf<'b> {
         Leaf {
             part: self.part,
+            role: self.role,
             file_name: self.file_name,
             attached: self.attached,
             source: self.source.into_owned(),
+        }
+    }
+}
+
+/// What something in a mail is to failure reports (RFC 5965 section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A leaf, whatever is in it.
+    Content,
+    /// A leaf that is labelled as the fields of a report.
+    Feedback,
+    /// A leaf that is labelled as the header of a message.
+    Header,
+    /// The mail itself, or a message in it; walked unless the callback says no.
+    Message,
+    /// Here begins a multipart that is labelled as a failure report.
+    Begins,
+    /// Here it ends.
+    Ends,
+}
+
+impl Leaf<'_> {
+    /// Something that is no leaf.
+    fn mark(part: &str, role: Role) -> Self {
+        Self {
+            part: part.to_owned(),
+            role,
+            file_name: None,
+            attached: false,
+            source: Source::new(Encoding::Plain, Cow::Borrowed(&[])),
         }
     }
 }
@@ -63,9 +97,11 @@ struct Fields {
     encoding: String,
     file_name: Option<String>,
     attachment: bool,
+    is_failure_report: bool,
 }
 
-type OnLeaf<'f, 'a> = &'f mut dyn FnMut(Leaf<'a>);
+/// Its answer counts for a [`Role::Message`] only: whether to walk into it.
+type OnLeaf<'f, 'a> = &'f mut dyn FnMut(Leaf<'a>) -> bool;
 
 impl<'b> Walk<'b> {
     pub(super) fn new(bounds: &'b Bounds, room: Room) -> Self {
@@ -86,6 +122,9 @@ impl<'b> Walk<'b> {
         let end = raw.iter().position(|&byte| envelope && byte == b'\n');
         let raw = end.map_or(raw, |end| &raw[end + 1..]);
         if starts_with_field(raw) {
+            let mut mail = Leaf::mark("", Role::Message);
+            mail.source = Source::new(Encoding::Plain, Cow::Borrowed(raw));
+            on(mail);
             self.entity(raw, "", 0, "", on);
         } else {
             self.headless(raw, on);
@@ -113,6 +152,7 @@ impl<'b> Walk<'b> {
         };
         on(Leaf {
             part: "1".to_owned(),
+            role: Role::Content,
             file_name: None,
             attached: means_base64,
             source: Source::new(encoding, body.into()),
@@ -149,7 +189,14 @@ impl<'b> Walk<'b> {
             } else {
                 ""
             };
-            if self.multipart(body, boundary, path, depth, digest, on) {
+            if fields.is_failure_report {
+                on(Leaf::mark(path, Role::Begins));
+            }
+            let walked = self.multipart(body, boundary, path, depth, digest, on);
+            if fields.is_failure_report {
+                on(Leaf::mark(path, Role::Ends));
+            }
+            if walked {
                 return;
             }
         }
@@ -158,10 +205,23 @@ impl<'b> Walk<'b> {
             Err(rejection) => return self.reject(name, rejection),
         };
         if fields.major == "message" && matches!(&*fields.minor, "rfc822" | "global" | "news") {
-            return self.nested(encoding, bytes, path, depth, on);
+            let mut message = Leaf::mark(name, Role::Message);
+            // Of a message the header is enough to tell whether it is to be walked.
+            let header = header_of(&Source::new(encoding, Cow::Borrowed(&bytes)));
+            message.source = Source::new(Encoding::Plain, Cow::Owned(header));
+            if on(message) {
+                self.nested(encoding, bytes, path, depth, on);
+            }
+            return;
         }
         on(Leaf {
             part: name.to_owned(),
+            role: match (&*fields.major, &*fields.minor) {
+                ("message", "feedback-report") => Role::Feedback,
+                // The second is that of RFC 6533.
+                ("text", "rfc822-headers") | ("message", "global-headers") => Role::Header,
+                _ => Role::Content,
+            },
             attached: match &*fields.major {
                 "" | "text" => fields.attachment,
                 "image" => false,
@@ -185,8 +245,11 @@ impl<'b> Walk<'b> {
         let mut inner = Vec::new();
         // The inner message numbers its single part 1, as a whole mail does.
         let mut renumber = |mut leaf: Leaf<'a>| {
-            leaf.part = format!("{prefix}.{}", leaf.part);
-            on(leaf);
+            leaf.part = match &*leaf.part {
+                "" => prefix.to_owned(),
+                part => format!("{prefix}.{part}"),
+            };
+            on(leaf)
         };
         std::mem::swap(&mut inner, &mut self.rejected);
         // RFC 2046 section 5.2.1 forbids to encode a message, and Exchange does not care.
@@ -201,7 +264,7 @@ impl<'b> Walk<'b> {
             Ok(Cow::Owned(raw)) => match self.room.take(raw.len()) {
                 Err(rejection) => self.reject("1", rejection),
                 Ok(()) => self.entity(&raw, "", depth + 1, "", &mut |leaf| {
-                    renumber(leaf.into_owned());
+                    renumber(leaf.into_owned())
                 }),
             },
         }
@@ -423,6 +486,13 @@ fn fields(block: &[u8]) -> Fields {
             .trim()
             .to_ascii_lowercase(),
         file_name: parsed.attachment_name().and_then(clean_name),
+        is_failure_report: kind
+            .filter(|kind| {
+                kind.subtype()
+                    .is_some_and(|minor| minor.eq_ignore_ascii_case("report"))
+            })
+            .and_then(|kind| kind.attribute("report-type"))
+            .is_some_and(|of| of.eq_ignore_ascii_case("feedback-report")),
         attachment: disposition.is_some_and(ContentType::is_attachment)
             || parsed.attachment_name().is_some(),
     }

@@ -4,9 +4,11 @@
 //! part at any depth, every member of every zip, chosen by content alone; media types and names
 //! are only hints. A [`Document`] keeps its bytes as they came, still compressed, and is read as
 //! a stream as often as wanted, under the [`Bounds`] of its mail. A bad part never hides a good
-//! one: it is listed beside the documents with its reason.
+//! one: it is listed beside the documents with its reason. The message that a failure report is
+//! about is not looked into.
 
 mod explore;
+mod failure;
 mod inflate;
 mod members;
 mod mime;
@@ -14,7 +16,7 @@ mod room;
 mod sniff;
 mod transfer;
 
-use std::io::Read;
+use std::{io::Read, sync::Arc};
 
 use crate::{limits, terms::Rejection};
 use inflate::Source;
@@ -77,6 +79,8 @@ pub enum Shape {
     Json,
     /// The fields of a message/feedback-report part (RFC 5965).
     Feedback,
+    /// A failure report as a text for people.
+    Notice,
 }
 
 /// Everything found in one mail or file.
@@ -88,6 +92,9 @@ pub struct Unpacked<'a> {
     pub rejected: Vec<(String, Rejection)>,
     /// Bytes that are held in memory for the documents, besides the mail.
     pub held: usize,
+    /// Whether there is a failure report, or what calls itself one: it may hold a whole message of
+    /// somebody's, of which nothing but the header is to be kept.
+    pub holds_failure: bool,
 }
 
 /// One document, with its bytes as they came.
@@ -99,7 +106,18 @@ pub struct Document<'a> {
     pub file_name: Option<String>,
     /// What its first bytes look like.
     pub shape: Shape,
+    /// Of a failure report what stands beside it; nothing else has any.
+    pub headers: Option<Headers>,
     source: Source<'a>,
+}
+
+/// The headers that belong to a failure report, raw, each of at most [`limits::MAX_HEADER`] bytes.
+#[derive(Clone, Debug)]
+pub struct Headers {
+    /// Of the mail that brought it.
+    pub mail: Arc<[u8]>,
+    /// Of the message that it is about, as far as the report has it.
+    pub reported: Vec<u8>,
 }
 
 impl Document<'_> {
@@ -110,6 +128,11 @@ impl Document<'_> {
     pub fn open(&self) -> impl Read + '_ {
         self.source.open()
     }
+}
+
+/// The header of a mail, at most [`limits::MAX_HEADER`] bytes of it.
+pub fn header(raw: &[u8]) -> &[u8] {
+    failure::header(raw)
 }
 
 /// What a mail of some length may inflate to. Deflate comes to a thousand times its input and,

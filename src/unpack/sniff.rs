@@ -58,6 +58,7 @@ pub(super) fn look(head: &[u8]) -> Look {
         Some(b'{') => Look::Document(Shape::Json),
         Some(_) if text.trim_ascii_end().eq_ignore_ascii_case(b"unused") => Look::Unused,
         Some(_) if is_feedback(text) => Look::Document(Shape::Feedback),
+        Some(_) if is_notice(text) => Look::Document(Shape::Notice),
         Some(_) => Look::Other,
     }
 }
@@ -66,8 +67,9 @@ pub(super) fn look(head: &[u8]) -> Look {
 pub(super) fn is_bare(raw: &[u8]) -> bool {
     let head = &raw[..raw.len().min(SNIFF)];
     match look(head) {
-        // No mail starts with `Feedback-Type:`, but a bare list of fields looks like one.
-        Look::Other | Look::Document(Shape::Feedback) => false,
+        // No mail starts with `Feedback-Type:`, but a bare list of fields looks like one; and a text
+        // is found in the first part of a mail as well as alone.
+        Look::Other | Look::Document(Shape::Feedback | Shape::Notice) => false,
         Look::Zlib => inflates(raw),
         _ => true,
     }
@@ -120,4 +122,17 @@ fn is_feedback(text: &[u8]) -> bool {
             line.get(..14)
                 .is_some_and(|name| name.eq_ignore_ascii_case(b"feedback-type:"))
         })
+}
+
+/// What Exim says instead of it, in a text for people (`tests/data/failure`).
+fn is_notice(text: &[u8]) -> bool {
+    const LABELS: [&[u8]; 3] = [b"sender domain:", b"sender ip address:", b"received date:"];
+    let starts = |line: &[u8], label: &[u8]| {
+        let start = line.trim_ascii_start().get(..label.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(label))
+    };
+    LABELS.iter().all(|label| {
+        let mut lines = text.split(|&byte| byte == b'\n');
+        lines.any(|line| starts(line, label))
+    })
 }

@@ -74,7 +74,7 @@ fn outcome(bytes: &[u8], file_name: &str) -> Value {
     };
     let whole = match report::read(|| bytes, &hints, usize::MAX) {
         Ok(Whole::Aggregate(whole)) => whole,
-        Ok(Whole::Tls(_)) => return json!("a TLS report"),
+        Ok(_) => return json!("another kind"),
         Err(unread) => {
             return json!({
                 "error": unread.broken.rejection,

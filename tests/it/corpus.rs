@@ -168,3 +168,24 @@ fn what_a_person_can_read_of_the_invalid_files_is_read() {
         assert_eq!(counted, [(Some(records), Some(skipped))], "{found:?}");
     }
 }
+
+#[test]
+fn every_failure_report_is_read() {
+    let Some(corpus) = corpus() else {
+        println!("no corpus here: nothing was compared");
+        return;
+    };
+    let index = fs::read_to_string(corpus.join("INDEX.tsv")).unwrap();
+    let rows = index.lines().map(|row| row.split('\t').collect::<Vec<_>>());
+    let files: Vec<_> = rows
+        .filter(|columns| columns[1] == "failure")
+        .map(|columns| columns[0].to_owned())
+        .collect();
+    assert!(files.len() >= 10, "{files:?}");
+    for file in files {
+        let found = lines(&corpus.join(&file));
+        let is_read = matches!(&found[..], [one] if one["kind"] == "failure"
+            && one["records"] == 1 && one["begin"] == one["end"] && one["org_name"] != "");
+        assert!(is_read, "{file}: {found:?}");
+    }
+}

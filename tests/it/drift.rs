@@ -128,6 +128,8 @@ fn config(server: SocketAddr, domains: &[&str]) -> Config {
         name: Domain::parse(name).expect("a domain"),
         rua: vec![Recipient::parse(b"rua@reports.example").expect("an address")],
         tls: Vec::new(),
+        ruf: Vec::new(),
+        failure_reports: false,
         wanted: Some("v=DMARC1; p=reject; rua=mailto:rua@reports.example".into()),
     };
     Config {
@@ -141,6 +143,8 @@ fn config(server: SocketAddr, domains: &[&str]) -> Config {
             None,
             "+".into(),
         ),
+        redact: true,
+        keep_failures: rua_milter::limits::FAILURE_RETENTION,
         limits: Limits::default(),
         log: Log::default(),
         metrics: Metrics::default(),

@@ -108,7 +108,8 @@ fn the_corpus_is_stored_once_as_inspect_shows_it() {
         .collect();
     let place = Place::with(|settings| {
         settings.domains = domains.iter().fold(String::new(), |mut all, name| {
-            let _ = write!(all, "[[domain]]\nname = \"{name}\"\n");
+            let domain = format!("[[domain]]\nname = \"{name}\"\n");
+            let _ = writeln!(all, "{domain}failure_reports = true");
             all
         });
     });

@@ -5,6 +5,7 @@ mod aggregate;
 mod commands;
 mod corpus;
 mod drift;
+mod failure;
 mod house;
 mod import;
 mod inspect;

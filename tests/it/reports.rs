@@ -293,6 +293,29 @@ fn replay_replaces_tls_reports_too() {
 }
 
 #[test]
+fn replay_names_failure_reports_and_leaves_them_alone() {
+    let place = Place::new();
+    let mut settings = place.daemon.settings().clone();
+    let on = "failure_reports = true\nrua =";
+    settings.domains = settings.domains.replacen("rua =", on, 1);
+    place.daemon.configure(&settings);
+    place.import_bytes(&mails::failure(RUA, "f-1", "example.com", "hello"), 0);
+    let listed = place.lines(&["reports", "--kind", "failure", "--json"]);
+    let id = listed[0]["id"].to_string();
+    let (code, said) = place.run(&["replay", &id]);
+    assert_eq!(code, 0);
+    assert!(said.contains("left alone: a failure report"), "{said}");
+    assert!(said.contains("0 reports as they were"), "{said}");
+    let (code, said) = place.run(&["replay"]);
+    assert_eq!(code, 0);
+    assert!(said.contains("3 reports as they were"), "{said}");
+    assert_eq!(
+        place.lines(&["reports", "--kind", "failure", "--json"]),
+        listed
+    );
+}
+
+#[test]
 fn languages_and_bad_records_are_shown() {
     let place = Place::new();
     let lang = |name: &str| format!("<{name} lang=\"de\">Hallo</{name}>");

@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::{date, pass_rate, span, word};
 use crate::{
     store::{
-        queries::{Counts, DomainSummary, Reporter, Source},
+        failures::{FailureSource, FailureSummary},
+        queries::{Counts, DomainSummary, Reporter, Source, Top},
         sessions::{PolicySums, TlsSummary},
     },
     terms::Disposition,
@@ -22,6 +23,21 @@ pub(super) struct Shown<'a> {
     domains: Vec<ShownDomain<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tls: Vec<ShownTls<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failures: Vec<ShownFailures<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownFailures<'a> {
+    domain: &'a str,
+    reports: u64,
+    revisions: u64,
+    messages: u64,
+    auth_failures: &'a BTreeMap<&'static str, u64>,
+    sources: &'a [FailureSource],
+    sources_in_all: u64,
+    reporters: Vec<ShownReporter<'a>>,
+    reporters_in_all: u64,
 }
 
 #[derive(Serialize)]
@@ -85,7 +101,11 @@ struct ShownDay {
 }
 
 impl<'a> Shown<'a> {
-    pub(super) fn of(domains: &'a [DomainSummary], tls: &'a [TlsSummary]) -> Self {
+    pub(super) fn of(
+        domains: &'a [DomainSummary],
+        tls: &'a [TlsSummary],
+        failures: &'a [FailureSummary],
+    ) -> Self {
         let span = span(domains);
         Self {
             first_day: span.map(|(first, _)| date(first)),
@@ -93,6 +113,7 @@ impl<'a> Shown<'a> {
             totals: ShownSums::of(domains),
             domains: domains.iter().map(ShownDomain::of).collect(),
             tls: tls.iter().map(ShownTls::of).collect(),
+            failures: failures.iter().map(ShownFailures::of).collect(),
         }
     }
 }
@@ -110,6 +131,22 @@ impl<'a> ShownTls<'a> {
             revisions: domain.revisions,
             policies: &domain.policies,
             reporters: domain.reporters.rows.iter().map(reporter).collect(),
+            reporters_in_all: domain.reporters.of,
+        }
+    }
+}
+
+impl<'a> ShownFailures<'a> {
+    fn of(domain: &'a FailureSummary) -> Self {
+        Self {
+            domain: &domain.domain,
+            reports: domain.reports,
+            revisions: domain.revisions,
+            messages: domain.messages,
+            auth_failures: &domain.auth_failures,
+            sources: &domain.sources.rows,
+            sources_in_all: domain.sources.of,
+            reporters: shown_reporters(&domain.reporters),
             reporters_in_all: domain.reporters.of,
         }
     }
@@ -149,15 +186,15 @@ impl<'a> ShownDomain<'a> {
             sums: ShownSums::of(std::slice::from_ref(domain)),
             sources: domain.sources.rows.iter().map(source).collect(),
             sources_in_all: domain.sources.of,
-            reporters: shown_reporters(domain),
+            reporters: shown_reporters(&domain.reporters),
             reporters_in_all: domain.reporters.of,
             days: shown_days(domain),
         }
     }
 }
 
-fn shown_reporters(domain: &DomainSummary) -> Vec<ShownReporter<'_>> {
-    let reporters = domain.reporters.rows.iter();
+fn shown_reporters(reporters: &Top<Reporter>) -> Vec<ShownReporter<'_>> {
+    let reporters = reporters.rows.iter();
     reporters
         .map(|reporter| ShownReporter {
             org_name: &reporter.org_name,

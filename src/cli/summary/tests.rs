@@ -7,7 +7,7 @@ use crate::{
     report::{aggregate::Hints, tls},
     store::{
         Batch, Reader,
-        fixtures::{Place, arrival, plain},
+        fixtures::{Place, arrival, example, failure, plain},
     },
 };
 
@@ -177,4 +177,32 @@ fn tls_reports_alone_are_shown_too() {
     add_tls(&mut place);
     let text = printed_for(&place, &[]);
     assert!(text.starts_with("example.com\n  TLS reports 1\n"), "{text}");
+}
+
+#[test]
+fn failure_reports_are_shown_if_there_are_any() {
+    let mut place = Place::new();
+    assert!(!printed_for(&place, &["--json"]).contains("failures"));
+    let report = failure("one");
+    let add = |batch: &mut Batch<'_>| batch.add_failure(&arrival(1), &example(), &report);
+    place.store.transaction(add).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&printed_for(&place, &["--json"])).unwrap();
+    let sums = &json["failures"][0];
+    assert_eq!(
+        (&sums["domain"], &sums["messages"]),
+        (&"example.com".into(), &3.into())
+    );
+    assert_eq!(
+        sums["sources"][0],
+        serde_json::json!({"ip": "192.0.2.7", "messages": 3})
+    );
+    assert_eq!(sums["reporters"][0]["org_name"], "reporter.example");
+    for part in [
+        "example.com\n  failure reports 1, messages 3\n  failure: dmarc 3\n",
+        "192.0.2.7",
+    ] {
+        let text = printed_for(&place, &[]);
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(printed_for(&place, &["other.example"]).starts_with("No reports"));
 }

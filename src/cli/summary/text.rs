@@ -11,6 +11,7 @@ use super::{Args, date, pass_rate, span, word};
 use crate::{
     cli::escape,
     store::{
+        failures::FailureSummary,
         queries::{Counts, DomainSummary, Reporter, Top},
         sessions::TlsSummary,
     },
@@ -23,14 +24,15 @@ const BAR: i64 = 60;
 /// Characters of a reporter's name.
 const NAME: usize = 60;
 
-/// Prints what DMARC reports add up to, and TLS reports if there are any.
+/// Prints what DMARC reports add up to, and TLS and failure reports if there are any.
 pub(super) fn print(
     args: &Args,
     domains: &[DomainSummary],
     tls: &[TlsSummary],
+    failures: &[FailureSummary],
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    if domains.is_empty() && tls.is_empty() {
+    if domains.is_empty() && tls.is_empty() && failures.is_empty() {
         return match &args.domain {
             Some(domain) => writeln!(out, "No reports about {domain}."),
             None => writeln!(out, "No reports."),
@@ -42,13 +44,18 @@ pub(super) fn print(
     for domain in tls.iter().take(DETAILED) {
         tls_detail(domain, out)?;
     }
-    match tls.len().saturating_sub(DETAILED) {
-        0 => Ok(()),
-        more => writeln!(
-            out,
-            "TLS reports about {more} more: rua-milter summary DOMAIN"
-        ),
+    for domain in failures.iter().take(DETAILED) {
+        failure_detail(domain, out)?;
     }
+    for (what, all) in [("TLS", tls.len()), ("Failure", failures.len())] {
+        if let more @ 1.. = all.saturating_sub(DETAILED) {
+            writeln!(
+                out,
+                "{what} reports about {more} more: rua-milter summary DOMAIN"
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// A line for each domain if there are several, then details of those with most messages.
@@ -174,6 +181,33 @@ fn tls_detail(domain: &TlsSummary, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)
 }
 
+/// Messages by type of failure, and who sent them.
+fn failure_detail(domain: &FailureSummary, out: &mut dyn Write) -> io::Result<()> {
+    write!(
+        out,
+        "{}\n  failure reports {}, messages {}",
+        domain.domain, domain.reports, domain.messages
+    )?;
+    if domain.revisions > 0 {
+        write!(out, ", revisions left out {}", domain.revisions)?;
+    }
+    let types = domain.auth_failures.iter();
+    let types: Vec<_> = types
+        .map(|(auth_failure, messages)| format!("{auth_failure} {messages}"))
+        .collect();
+    writeln!(out, "\n  failure: {}", types.join(", "))?;
+    list(&["Source", "Messages"], &domain.sources, out, |source| {
+        [source.ip.to_string(), source.messages.to_string()]
+    })?;
+    list(
+        &["Reporter", "Messages", "Reports"],
+        &domain.reporters,
+        out,
+        reporter_row,
+    )?;
+    writeln!(out)
+}
+
 fn reporter_row(reporter: &Reporter) -> [String; 3] {
     [
         escape::text(&reporter.org_name, NAME),
@@ -182,11 +216,11 @@ fn reporter_row(reporter: &Reporter) -> [String; 3] {
     ]
 }
 
-fn list<T>(
+fn list<T, const N: usize>(
     header: &[&str],
     top: &Top<T>,
     out: &mut dyn Write,
-    row: impl Fn(&T) -> [String; 3],
+    row: impl Fn(&T) -> [String; N],
 ) -> io::Result<()> {
     let mut table = table(header);
     table.add_rows(top.rows.iter().map(row));

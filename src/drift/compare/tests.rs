@@ -19,6 +19,8 @@ fn list(rua: &[&str], wanted: Option<&str>) -> DomainList {
             .map(|a| Recipient::parse(a.as_bytes()).unwrap())
             .collect(),
         tls: Vec::new(),
+        ruf: Vec::new(),
+        failure_reports: false,
         wanted: wanted.map(str::to_owned),
     };
     DomainList::new(vec![entry], HashSet::new(), None, "+".into())
@@ -111,6 +113,8 @@ fn a_template_makes_the_address_and_without_any_none_is_missed() {
         name: domain(),
         rua: Vec::new(),
         tls: Vec::new(),
+        ruf: Vec::new(),
+        failure_reports: false,
         wanted: None,
     };
     let template = Template::parse("{domain}@ours.example");

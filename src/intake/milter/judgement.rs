@@ -6,6 +6,7 @@ use super::{
     super::{
         Account, Intake, examine,
         examine::Examined,
+        kept,
         policy::{self, AtEom, Message},
         reply::{self, Reply},
     },
@@ -46,7 +47,7 @@ impl Judgement {
             code: 250,
             since,
         };
-        let (raw, examined) = look(&mut mail).await;
+        let (mut raw, examined) = look(&mut mail).await;
         let action = if mail.ours.is_empty() {
             AtEom::Refuse(Rejection::UnknownRecipient)
         } else {
@@ -73,7 +74,15 @@ impl Judgement {
                 return finish(account, &intake, Ending::Accept);
             }
             AtEom::Spool => None,
-            AtEom::Park(reason) => Some(reason),
+            AtEom::Park(reason) => {
+                if examined.holds_failure {
+                    let Some(rest) = kept(raw, reason, &mail.config).await else {
+                        return try_later(account, &intake, Rejection::NoRoom);
+                    };
+                    raw = rest;
+                }
+                Some(reason)
+            }
         };
         if let Err(reason) = still_room(&intake, &envelope) {
             return try_later(account, &intake, reason);
@@ -100,14 +109,22 @@ impl Judgement {
     }
 }
 
-/// Takes the message out and looks at it, if all of it is there.
+/// Takes the message out and looks at it. Of one that is not all there it is only told whether it
+/// holds a failure report.
 async fn look(mail: &mut Mail) -> (Vec<u8>, Examined) {
     let raw = std::mem::take(&mut mail.raw);
-    if mail.kept != Kept::Whole {
+    if mail.kept == Kept::Nothing {
         return (raw, Examined::unread());
     }
-    if let Some(seen) = examine(raw, &mail.config).await {
-        return seen;
+    if let Some((raw, seen)) = examine(raw, &mail.config).await {
+        let examined = match mail.kept {
+            Kept::Whole => seen,
+            _ => Examined {
+                holds_failure: seen.holds_failure,
+                ..Examined::unread()
+            },
+        };
+        return (raw, examined);
     }
     // The program is ending, and has let go of the message.
     mail.kept = Kept::Nothing;

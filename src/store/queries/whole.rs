@@ -255,7 +255,10 @@ fn whole(connection: &Connection, id: i64) -> rusqlite::Result<StoredReport> {
     })
 }
 
-fn arrivals(connection: &Connection, id: i64) -> rusqlite::Result<(Vec<StoredArrival>, u64)> {
+pub(super) fn arrivals(
+    connection: &Connection,
+    id: i64,
+) -> rusqlite::Result<(Vec<StoredArrival>, u64)> {
     let sql = "SELECT count(*) FROM arrival WHERE document = ?1";
     let in_all = connection.query_row(sql, [id], |row| unsigned(row, 0))?;
     let mut statement = connection.prepare(

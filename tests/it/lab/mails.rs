@@ -309,6 +309,45 @@ Content-Disposition: attachment; filename=\"reporter.example!{domain}!{BEGIN}!{E
     ))
 }
 
+/// A failure report about a message of `domain` whose body is `body`.
+pub fn failure(to: &str, id: &str, domain: &str, body: &str) -> Vec<u8> {
+    let headers = headers("dmarc@reporter.example", to, "FW: Hello", id);
+    crlf(&format!(
+        "{headers}Content-Type: multipart/report; report-type=feedback-report; boundary=\"report\"
+
+--report
+Content-Type: text/plain
+
+A failure report.
+
+--report
+Content-Type: message/feedback-report
+
+Feedback-Type: auth-failure
+Version: 1
+User-Agent: Example/1.0
+Auth-Failure: dmarc
+Authentication-Results: mx.reporter.example; spf=fail smtp.mailfrom=secret@{domain}
+Original-Mail-From: <secret@{domain}>
+Arrival-Date: Tue, 14 Nov 2023 10:00:00 +0000
+Source-IP: 192.0.2.9
+Reported-Domain: {domain}
+
+--report
+Content-Type: message/rfc822
+
+From: Secret Person <secret@{domain}>
+To: secret@other.example
+Subject: Hello
+Message-ID: <{id}.secret@{domain}>
+
+{body}
+
+--report--
+"
+    ))
+}
+
 /// A mail with these bytes as its one gzip file, whatever they are.
 pub fn attached(to: &str, file: &[u8]) -> Vec<u8> {
     let headers = headers("noreply-dmarc@reporter.example", to, "Report", "attached");

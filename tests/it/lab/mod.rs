@@ -40,6 +40,7 @@ pub mod replies {
     pub const TOO_LARGE: &str = "552 5.3.4 Report exceeds the size limit";
     pub const NOT_STORED: &str = "451 4.3.0 Report could not be stored, please try again later";
     pub const FOREIGN: &str = "550 5.7.1 This report is about a domain that is not handled here";
+    pub const FAILURE_OFF: &str = "550 5.7.1 No failure reports are received for this domain";
     pub const NOT_A_REPORT: &str = "550 5.7.1 This address receives DMARC reports only";
 }
 

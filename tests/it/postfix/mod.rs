@@ -3,6 +3,7 @@
 mod crash;
 mod doors;
 mod down;
+mod failure;
 mod mixed;
 mod session;
 mod sockets;

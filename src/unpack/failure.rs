@@ -1,0 +1,117 @@
+//! Failure reports (RFC 5965, RFC 6591): which parts of a mail belong together.
+//!
+//! Beside the fields of a report lies the message that it is about. Its header goes with the report;
+//! its body is somebody's mail, and what is attached to it is no report: nobody looks into it.
+//! RFC 5965 section 2 fixes the order, fields first, so one walk is enough.
+
+use std::{io::Read, sync::Arc};
+
+use super::inflate::Source;
+use crate::limits::MAX_HEADER;
+
+/// What the walk through a mail has come by.
+#[derive(Default)]
+pub(super) struct Pairing {
+    /// The headers of the messages that it is within, the mail's own first, each under its part.
+    mails: Vec<(String, Arc<[u8]>)>,
+    reports: Vec<Report>,
+}
+
+/// A multipart that is a failure report, by its label or by a part of it.
+struct Report {
+    part: String,
+    has_fields: bool,
+    /// The document that still waits for the header of its message.
+    waiting: Option<usize>,
+}
+
+impl Pairing {
+    /// A message begins.
+    pub(super) fn enter(&mut self, part: &str, header: &[u8]) {
+        self.mails.retain(|(outer, _)| is_within(part, outer));
+        self.mails.push((part.to_owned(), header.into()));
+    }
+
+    /// The header of the innermost message around a part.
+    pub(super) fn mail(&self, part: &str) -> Arc<[u8]> {
+        let mut mails = self.mails.iter().rev();
+        let around = mails.find(|(outer, _)| is_within(part, outer));
+        around.map_or_else(|| Arc::from([]), |(_, header)| Arc::clone(header))
+    }
+
+    /// A multipart begins that is labelled as a failure report.
+    pub(super) fn begin(&mut self, part: &str) {
+        self.report(part);
+    }
+
+    /// It ends; says whether there were fields in it.
+    pub(super) fn end(&mut self, part: &str) -> bool {
+        self.report(part).has_fields
+    }
+
+    /// The fields of a report are document number `document`, or none if there is no room for it.
+    pub(super) fn fields(&mut self, part: &str, document: Option<usize>) {
+        let report = self.report(parent(part));
+        report.has_fields = true;
+        report.waiting = document;
+    }
+
+    /// Whether a message is one that a report is about; if so, the document that may wait for it.
+    pub(super) fn reported(&mut self, part: &str) -> Option<&mut Option<usize>> {
+        let mut reports = self.reports.iter_mut();
+        let report = reports.find(|report| report.part == parent(part))?;
+        Some(&mut report.waiting)
+    }
+
+    fn report(&mut self, part: &str) -> &mut Report {
+        let known = self.reports.iter().position(|report| report.part == part);
+        let at = known.unwrap_or_else(|| {
+            self.reports.push(Report {
+                part: part.to_owned(),
+                has_fields: false,
+                waiting: None,
+            });
+            self.reports.len() - 1
+        });
+        &mut self.reports[at]
+    }
+}
+
+/// The part that a part lies in; of the mail's own parts, the mail.
+fn parent(part: &str) -> &str {
+    part.rsplit_once('.').map_or("", |(parent, _)| parent)
+}
+
+/// Whether a part lies in another one, or in the mail, whose number is empty.
+fn is_within(part: &str, outer: &str) -> bool {
+    let rest = part.strip_prefix(outer);
+    rest.is_some_and(|rest| outer.is_empty() && !part.is_empty() || rest.starts_with('.'))
+}
+
+/// The header of a message, in whole lines.
+pub(super) fn header(raw: &[u8]) -> &[u8] {
+    let raw = raw.trim_ascii_start();
+    let whole = &raw[..raw.len().min(MAX_HEADER)];
+    let lines = whole.split_inclusive(|&byte| byte == b'\n');
+    let fields = lines.take_while(|line| !line.trim_ascii().is_empty());
+    let end: usize = fields.map(<[u8]>::len).sum();
+    if end == whole.len() && end < raw.len() {
+        // Cut in the middle of a line.
+        let last = whole.iter().rposition(|&byte| byte == b'\n');
+        return &whole[..last.map_or(0, |last| last + 1)];
+    }
+    &whole[..end]
+}
+
+/// The same of a part, as far as it can be read.
+pub(super) fn header_of(source: &Source<'_>) -> Vec<u8> {
+    let mut start = Vec::new();
+    // One byte more tells that it was cut.
+    let most = MAX_HEADER as u64 + 1;
+    let _ = source.open().take(most).read_to_end(&mut start);
+    let length = header(&start).len();
+    let blank = start.len() - start.trim_ascii_start().len();
+    start.drain(..blank);
+    start.truncate(length);
+    start
+}
