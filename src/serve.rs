@@ -28,7 +28,7 @@ use crate::{
     data_dir, drift,
     intake::{Intake, milter, milter::listener::MilterListener},
     limits,
-    pipeline::{Rooms, worker},
+    pipeline::{Rooms, retention, worker},
     spool::{self, Spool, State},
     store::{self, Store},
     telemetry::{self, Telemetry, instruments::Instruments},
@@ -238,6 +238,7 @@ async fn back_rooms(
     };
     tokio::join!(
         worker::run(spool, rooms, config.clone(), stopped()),
+        retention::run(Arc::clone(&store), config.clone(), stopped()),
         drift::watch::run(store, config, observers, stopped()),
     );
     Ok(())

@@ -8,6 +8,7 @@
 mod read;
 pub mod rebuild;
 pub mod replay;
+pub mod retention;
 pub mod worker;
 
 use std::{
