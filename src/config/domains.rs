@@ -34,6 +34,7 @@ pub struct DomainList {
     hosts: HashSet<Domain>,
     template: Option<Template>,
     delimiter: String,
+    take_failure_reports: bool,
 }
 
 /// Whether an address is ours.
@@ -124,6 +125,7 @@ impl DomainList {
                     .cloned()
             })
             .collect();
+        let take_failure_reports = entries.iter().any(|entry| entry.failure_reports);
         let domains = entries
             .into_iter()
             .map(|entry| (entry.name.clone(), entry))
@@ -134,6 +136,7 @@ impl DomainList {
             hosts,
             template,
             delimiter,
+            take_failure_reports,
         }
     }
 
@@ -167,6 +170,11 @@ impl DomainList {
     /// The entry of exactly this domain.
     pub fn get(&self, domain: &Domain) -> Option<&DomainEntry> {
         self.domains.get(domain)
+    }
+
+    /// Whether failure reports are taken for any domain.
+    pub fn take_failure_reports(&self) -> bool {
+        self.take_failure_reports
     }
 
     /// Every configured domain, in no order.

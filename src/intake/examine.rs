@@ -121,13 +121,16 @@ enum Standing {
 }
 
 fn standing(head: Option<&Head>, domains: &DomainList) -> Standing {
-    let told = head.and_then(|head| Some((head.kind, head.domain.as_ref()?)));
-    let Some((kind, domain)) = told else {
+    let Some(head) = head else {
         return Standing::Untold;
     };
-    match domains.covering(domain) {
-        None => Standing::Foreign,
-        Some(entry) if kind == Kind::Failure && !entry.failure_reports => Standing::Off,
-        Some(_) => Standing::Ours,
+    let is_failure = head.kind == Kind::Failure;
+    match head.domain.as_ref().map(|domain| domains.covering(domain)) {
+        // Whatever it is about.
+        None if is_failure && !domains.take_failure_reports() => Standing::Off,
+        None => Standing::Untold,
+        Some(None) => Standing::Foreign,
+        Some(Some(entry)) if is_failure && !entry.failure_reports => Standing::Off,
+        Some(Some(_)) => Standing::Ours,
     }
 }

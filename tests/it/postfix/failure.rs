@@ -84,6 +84,16 @@ fn it_is_refused_where_it_is_off_or_foreign() {
 }
 
 #[test]
+fn where_no_domain_takes_any_it_is_refused_whatever_it_is_about() {
+    let lab = Lab::start();
+    let mail = mails::failure(RUA, "untold", "example.com", BODY);
+    let untold = String::from_utf8(mail).expect("ASCII");
+    let untold = untold.replace("Reported-Domain:", "X-Domain:");
+    let reply = lab.client().submit(&[RUA], untold.as_bytes());
+    assert_eq!(reply, replies::FAILURE_OFF);
+}
+
+#[test]
 fn while_the_others_get_theirs_nothing_but_headers_is_parked() {
     let lab = lab();
     let mut client = lab.client();
