@@ -5,6 +5,7 @@ mod aggregate;
 mod commands;
 mod corpus;
 mod drift;
+mod hostile;
 mod house;
 mod import;
 mod inspect;
