@@ -158,7 +158,7 @@ pub const MAX_AHEAD: i64 = 2 * 86_400;
 /// reading and the store, heads of reports, zip files without their encoding. A document
 /// whose records find no room is read a second time; entries that find none wait for the next
 /// batch.
-pub const BATCH_MEMORY: usize = 8 * MIB;
+pub const BATCH_MEMORY: usize = 2 * MIB;
 
 /// Depth of a TLS report's JSON, which needs 5 (RFC 8460 section 4.4).
 pub const MAX_JSON_DEPTH: usize = 16;

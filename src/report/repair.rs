@@ -62,11 +62,15 @@ impl<R: Read> Tokens<R> {
                 if text == 0 {
                     return Err(Rejection::IllFormed);
                 }
-                self.run += text;
+                let run = self.window.str(text)?;
+                // Blanks cost nothing, and hide nothing.
+                if !run.trim_ascii().is_empty() {
+                    self.run += text;
+                }
                 if self.run > MAX_TOKEN {
                     return Err(Rejection::TokenTooLong);
                 }
-                assembler.text(self.window.str(text)?)?;
+                assembler.text(run)?;
                 self.window.skip(text);
             }
         }

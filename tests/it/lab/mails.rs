@@ -406,7 +406,7 @@ pub fn zip(name: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// RFC 4648 section 4, in lines of 76 characters.
-fn base64(data: &[u8]) -> String {
+pub fn base64(data: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for line in data.chunks(57) {
