@@ -20,7 +20,6 @@ pub enum Which {
     Sendmail,
 }
 
-#[expect(clippy::large_enum_variant, reason = "one a test")]
 enum Mta {
     Postfix(Postfix),
     Sendmail(Sendmail),
