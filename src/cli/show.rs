@@ -3,14 +3,16 @@
 //! `--raw` writes the mail that brought it, byte for byte, from the archive, its digest checked.
 //! `--json` prints one object: what `reports --json` has, the whole head, `policy_published`,
 //! `arrivals` (the first hundred, of `arrivals_in_all`) and `rows`, its records. It is written as it is
-//! read, so that a large report costs no memory. A failure report has what it says of its message
-//! instead of a policy and records, and no mail to show: it was never archived.
+//! read, so that a large report costs no memory. The rows of a TLS report are its policies. A failure
+//! report has what it says of its message instead, and no mail to show: it was never archived.
 
 mod failure;
+mod tls;
 
 use std::{io::Write, path::Path};
 
 use anyhow::Context as _;
+use serde::Serialize;
 
 use super::{
     escape, inspect, reports,
@@ -18,6 +20,7 @@ use super::{
 };
 use crate::{
     archive::Archive,
+    report::Digest,
     store::{
         Reader,
         queries::{StoredArrival, StoredRecord, StoredReport},
@@ -62,36 +65,70 @@ pub fn run(
         }
         return Ok(failure::print(&report, out)?);
     }
+    if let Some(report) = reader.tls_report(args.id)? {
+        if args.raw {
+            return raw(args.id, report.archive, report.first_seen, archive, out);
+        }
+        if args.json {
+            let mut rows = JsonRows::begin(&report, out)?;
+            reader.tls_policies(args.id, |policy| rows.add(&policy))?;
+            return rows.end();
+        }
+        return tls::print(&report, reader, out);
+    }
     let report = reader
         .report(args.id)?
         .with_context(|| format!("there is no report {}", args.id))?;
     if args.raw {
-        let digest = report
-            .archive
-            .with_context(|| format!("the mail of report {} was not archived", args.id))?;
-        let mail = Archive::at(archive).get(&digest, report.first_seen)?;
-        return Ok(out.write_all(&mail.raw)?);
+        return raw(args.id, report.archive, report.first_seen, archive, out);
     }
     if args.json {
-        return json(&report, reader, out);
+        let mut rows = JsonRows::begin(&report, out)?;
+        reader.records(args.id, |record| rows.add(&record))?;
+        return rows.end();
     }
     head(&report, out)?;
     arrivals(&report.arrivals, report.arrivals_in_all, out)?;
     records(report.listed.id, reader, out)
 }
 
-fn json(report: &StoredReport, reader: &Reader, out: &mut dyn Write) -> anyhow::Result<()> {
-    let head = serde_json::to_string(report)?;
-    let open = head.strip_suffix('}').unwrap_or(&head);
-    write!(out, "{},\"rows\":[", escape::json(open))?;
-    let mut between = "\n";
-    reader.records(report.listed.id, |record| {
-        let json = serde_json::to_string(&record)?;
-        write!(out, "{between}{}", escape::json(&json))?;
-        between = ",\n";
-        anyhow::Ok(())
-    })?;
-    Ok(writeln!(out, "]}}")?)
+/// Writes the mail of a report as it arrived.
+fn raw(
+    id: i64,
+    digest: Option<Digest>,
+    arrived: i64,
+    archive: &Path,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let digest = digest.with_context(|| format!("the mail of report {id} was not archived"))?;
+    let mail = Archive::at(archive).get(&digest, arrived)?;
+    Ok(out.write_all(&mail.raw)?)
+}
+
+/// One JSON object with `rows` as its last member, written one by one.
+struct JsonRows<'o> {
+    out: &'o mut dyn Write,
+    between: &'static str,
+}
+
+impl<'o> JsonRows<'o> {
+    fn begin(head: &impl Serialize, out: &'o mut dyn Write) -> anyhow::Result<Self> {
+        let head = serde_json::to_string(head)?;
+        let open = head.strip_suffix('}').unwrap_or(&head);
+        write!(out, "{},\"rows\":[", escape::json(open))?;
+        Ok(Self { out, between: "\n" })
+    }
+
+    fn add(&mut self, row: &impl Serialize) -> anyhow::Result<()> {
+        let json = serde_json::to_string(row)?;
+        write!(self.out, "{}{}", self.between, escape::json(&json))?;
+        self.between = ",\n";
+        Ok(())
+    }
+
+    fn end(self) -> anyhow::Result<()> {
+        Ok(writeln!(self.out, "]}}")?)
+    }
 }
 
 fn head(report: &StoredReport, out: &mut dyn Write) -> std::io::Result<()> {

@@ -4,6 +4,7 @@
 mod export;
 mod failure;
 mod reports;
+mod tls;
 mod whole;
 
 use std::{collections::BTreeMap, net::IpAddr};
@@ -13,6 +14,7 @@ use rusqlite::{Connection, Row, params};
 pub use export::Exported;
 pub use failure::StoredFailure;
 pub use reports::{Filter, Listed};
+pub use tls::{StoredTls, StoredTlsFailure, StoredTlsPolicy};
 pub use whole::{
     StoredArrival, StoredDkim, StoredError, StoredPolicy, StoredReason, StoredRecord, StoredReport,
     StoredSpf,

@@ -105,6 +105,37 @@ fn stored_reports_are_listed_and_one_is_shown_whole() {
 }
 
 #[test]
+fn a_tls_report_is_listed_and_shown_with_its_policies() {
+    let place = Place::new();
+    let mail = mails::tls(RUA, "t-1", "example.com");
+    place.import_bytes(&mail, 0);
+    let listed = place.lines(&["reports", "--json", "--kind", "tls"]);
+    assert_eq!(listed.len(), 1);
+    assert_eq!(
+        (&listed[0]["records"], &listed[0]["messages"]),
+        (&1.into(), &22.into())
+    );
+    assert_eq!(place.lines(&["reports", "--json"]).len(), 4);
+    let id = id_of(&place, "t-1");
+    let report = place.daemon.run(&["show", &id, "--json"]).json();
+    assert_eq!(report["contact_info"], "tls@reporter.example");
+    let policy = &report["rows"][0];
+    assert_eq!(
+        (&policy["successful"], &policy["failed"]),
+        (&20.into(), &2.into())
+    );
+    assert_eq!(policy["mx_host"][0], "mx.example.com");
+    assert_eq!(policy["failures"][0]["result_type"], "certificate-expired");
+    let (code, text) = place.run(&["show", &id]);
+    assert!(
+        code == 0 && text.contains("2 certificate-expired"),
+        "{text}"
+    );
+    let (code, raw) = place.run(&["show", &id, "--raw"]);
+    assert_eq!((code, raw.into_bytes()), (0, mail));
+}
+
+#[test]
 fn a_mail_comes_back_byte_for_byte() {
     let place = Place::new();
     for (name, report_id) in [

@@ -1,4 +1,4 @@
-//! The list of stored reports: aggregate and failure reports.
+//! The list of stored reports of every kind.
 
 use rusqlite::{Connection, Params, Row, params};
 use serde::Serialize;
@@ -47,13 +47,13 @@ pub struct Listed {
     pub begin: i64,
     /// Last second of the range, UTC epoch.
     pub end: i64,
-    /// Records that count.
+    /// Records that count; policies of a TLS report.
     pub records: u64,
     /// Records that were left out because they were bad.
     pub skipped_records: u64,
     /// The first of those.
     pub skipped: Vec<Skipped>,
-    /// Sum of the counts.
+    /// Sum of the counts; sessions of a TLS report.
     pub messages: u64,
     /// What makes it worth a look.
     pub flags: Vec<Flag>,

@@ -6,4 +6,8 @@ CREATE VIEW listed AS
     UNION ALL
     SELECT id, domain, policy_domain, org_name, email, report_id, arrival, arrival,
            1, 0, NULL, incidents, current, notes
-    FROM failure_report;
+    FROM failure_report
+    UNION ALL
+    SELECT id, domain, policy_domain, org_name, contact, report_id, range_begin, range_end,
+           policies, skipped_policies, skipped, sessions, current, notes
+    FROM tls_report;
