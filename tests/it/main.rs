@@ -12,6 +12,7 @@ mod import;
 mod inspect;
 mod lab;
 mod log;
+mod mails;
 mod metrics;
 mod mta;
 mod otlp;
