@@ -6,6 +6,7 @@ mod commands;
 mod corpus;
 mod drift;
 mod failure;
+mod fuzz;
 mod hostile;
 mod house;
 mod import;
