@@ -6,7 +6,7 @@
     check.py delivered SAMPLES DIR   DIR is what sink.py wrote
     check.py drift                   < output of `rua-milter drift --json`
 
-SAMPLES is the folder of the sample mails; what is in them stands in the table of its README.
+SAMPLES is the folder of the sample mails; what is in them stands beside them as JSON.
 Says on standard error what is wrong, and exits with 1 then.
 """
 
@@ -20,14 +20,15 @@ CONFIGURED = ("example.com", "example.org")
 
 
 def expected(samples):
-    """Reports and messages of each configured domain, from the table of the samples."""
+    """Reports and messages of each configured domain, from what stands beside the samples."""
     sums = {domain: [0, 0] for domain in CONFIGURED}
-    with open(os.path.join(samples, "README.md"), encoding="utf-8") as readme:
-        for line in readme:
-            cells = [cell.strip() for cell in line.split("|")]
-            if len(cells) == 7 and cells[3] in sums:
-                sums[cells[3]][0] += 1
-                sums[cells[3]][1] += int(cells[5])
+    for name in os.listdir(samples):
+        if name.endswith(".json"):
+            with open(os.path.join(samples, name), encoding="utf-8") as file:
+                for report in json.load(file):
+                    if report.get("domain") in sums:
+                        sums[report["domain"]][0] += 1
+                        sums[report["domain"]][1] += report["messages"]
     return sums
 
 
@@ -76,7 +77,7 @@ def delivered(samples, directory):
                 mails[mail] = file.read().split()
     if len(mails) != 2:
         return f"{len(mails)} mails were delivered, and 2 should have been"
-    for sample in ("ordinary.eml", "google.eml"):
+    for sample in ("05-ordinary.eml", "01-google.eml"):
         with open(os.path.join(samples, sample), "rb") as file:
             sent = re.sub(rb"\r?\n", b"\r\n", file.read())
         came = [(mail[:-len(sent)], to) for mail, to in mails.items() if mail.endswith(sent)]

@@ -12,10 +12,17 @@ use crate::{dns::record, domain::Domain};
 /// What a wanted record should have been.
 pub const WANTED: &str = "a DMARC record such as \"v=DMARC1; p=reject\"";
 
-/// Reads a domain file: one domain a line, then optionally, after a tab each, addresses
-/// separated by commas and the wanted record. `#` starts a comment.
-pub fn read(path: &Path, entries: &mut HashMap<Domain, DomainEntry>) -> Result<(), ConfigError> {
-    let text = file::read(path)?;
+/// Configured domains by name.
+pub type Entries = HashMap<Domain, DomainEntry>;
+
+/// Reads a domain file.
+pub(super) fn read(path: &Path, entries: &mut Entries) -> Result<(), ConfigError> {
+    parse(path, &file::read(path)?, entries)
+}
+
+/// Reads the text of a domain file: one domain a line, then optionally, after a tab each,
+/// addresses separated by commas and the wanted record. `#` starts a comment.
+pub fn parse(path: &Path, text: &str, entries: &mut Entries) -> Result<(), ConfigError> {
     for (index, line) in text.lines().enumerate() {
         let content = line.split('#').next().unwrap_or_default().trim_end();
         if content.trim().is_empty() {

@@ -4,7 +4,7 @@
 pub mod address;
 pub mod domains;
 pub mod file;
-mod lists;
+pub mod lists;
 mod raw;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};

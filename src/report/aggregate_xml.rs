@@ -32,6 +32,8 @@ pub(super) struct Assembler<'s> {
     prefix: String,
     root: Root,
     tail: Tail,
+    /// The text between two elements that is at hand was told, of which more pieces may come.
+    astray: bool,
     seen: Seen,
     head: Head,
     draft: Draft,
@@ -78,6 +80,7 @@ impl<'s> Assembler<'s> {
             prefix: String::new(),
             root: Root::Awaited,
             tail: Tail::default(),
+            astray: false,
             seen: Seen::default(),
             head: Head::default(),
             draft: Draft::default(),
@@ -141,6 +144,7 @@ impl<'s> Assembler<'s> {
     /// An element starts. `name` and `attributes` are as the document writes them.
     pub(super) fn start(&mut self, name: &str, attributes: &str) -> Result<(), Rejection> {
         self.count()?;
+        self.astray = false;
         if self.stack.len() >= MAX_XML_DEPTH {
             return Err(Rejection::TooDeep);
         }
@@ -234,11 +238,13 @@ impl<'s> Assembler<'s> {
                 } else {
                     self.tail = Tail::Other;
                     self.count()?;
-                    self.notes.add(match outside {
+                    let times = u64::from(!std::mem::replace(&mut self.astray, true));
+                    let oddity = match outside {
                         Some(_) => Oddity::StrayText,
                         None if self.root == Root::Closed => Oddity::TrailingText,
                         None => Oddity::LeadingText,
-                    });
+                    };
+                    self.notes.add_many(oddity, times);
                 }
             }
         }
@@ -265,6 +271,7 @@ impl<'s> Assembler<'s> {
 
     /// The innermost element ends.
     pub(super) fn end(&mut self) -> Result<(), Rejection> {
+        self.astray = false;
         match self.stack.pop() {
             None => return Err(Rejection::IllFormed),
             Some(Place::Leaf(field)) => self.leaf(field),

@@ -54,6 +54,16 @@ fn a_report_cut_anywhere_counts_nothing() {
     }
 }
 
+#[test]
+fn text_between_elements_is_told_once_wherever_chunks_end() {
+    let text = document(&format!("{} &amp; < stray {}", record(""), record("")));
+    for pad in (0..1_100).step_by(7) {
+        let padded = " ".repeat(pad) + &text;
+        let notes = whole(padded.as_bytes()).unwrap().report.notes;
+        assert_eq!(notes, ["text between elements was skipped"], "{pad}");
+    }
+}
+
 /// AOL's generator forgot to close its prefixed root; see data/aggregate/48.
 #[test]
 fn a_prefixed_root_may_stay_open_behind_a_line_that_ends_a_record() {

@@ -215,14 +215,17 @@ impl Account {
         }
     }
 
-    /// Books that a reader of this document is at `position`.
+    /// Books that a reader of this document is at `position`. What was read before is read again
+    /// for nothing, even when nothing is left: a bomb keeps no report beside it from its second
+    /// reading.
     fn book(&self, position: u64) -> io::Result<()> {
-        let before = self.furthest.fetch_max(position, Ordering::Relaxed);
-        let new = position.saturating_sub(before);
-        let spent = self.spent.fetch_add(new, Ordering::Relaxed) + new;
-        if position > self.per_document || spent > self.total {
+        let new = position.saturating_sub(self.furthest.load(Ordering::Relaxed));
+        let spend = |spent: u64| spent.checked_add(new).filter(|spent| *spent <= self.total);
+        let order = Ordering::Relaxed;
+        if position > self.per_document || self.spent.fetch_update(order, order, spend).is_err() {
             return Err(Rejection::TooLarge.into());
         }
+        self.furthest.fetch_max(position, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -1,10 +1,11 @@
-//! Our own small reports, one quirk each: `tests/data/aggregate/NN-name.xml` beside what must
-//! come out as `.json`. `UPDATE_GOLDEN=1` writes the latter; review the difference.
+//! Our own small reports, one oddity each, read as the program reads them.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::Path};
 
 use rua_milter::report::{self, Record, Stated, Whole, Words, aggregate::Hints};
 use serde_json::{Value, json};
+
+use crate::samples;
 
 fn stated<T: ToString + Copy>(value: &Stated<T>) -> Value {
     match value {
@@ -67,12 +68,13 @@ fn record(record: &Record) -> Value {
     })
 }
 
-fn outcome(bytes: &[u8], file_name: &str) -> Value {
+fn outcome(path: &Path) -> Value {
+    let bytes = fs::read(path).unwrap();
     let hints = Hints {
-        file_name: Some(file_name),
+        file_name: path.file_name().unwrap().to_str(),
         ..Hints::default()
     };
-    let whole = match report::read(|| bytes, &hints, usize::MAX) {
+    let whole = match report::read(|| &bytes[..], &hints, usize::MAX) {
         Ok(Whole::Aggregate(whole)) => whole,
         Ok(_) => return json!("another kind"),
         Err(unread) => {
@@ -126,25 +128,5 @@ fn outcome(bytes: &[u8], file_name: &str) -> Value {
 
 #[test]
 fn every_sample_reads_as_written_beside_it() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/aggregate");
-    let mut samples: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "xml"))
-        .collect();
-    samples.sort();
-    let readme = include_str!("../data/aggregate/README.md");
-    for (number, path) in (1..).zip(samples) {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        // Numbered without gaps, and each explained.
-        assert!(name.starts_with(&format!("{number:02}-")), "{name}");
-        assert!(readme.contains(&format!("\n| {number:02} |")), "{name}");
-        let found = outcome(&fs::read(&path).unwrap(), name);
-        let golden = path.with_extension("json");
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            fs::write(&golden, format!("{found:#}\n")).unwrap();
-        }
-        let wanted: Value = serde_json::from_slice(&fs::read(&golden).unwrap()).unwrap();
-        assert_eq!(found, wanted, "{name}");
-    }
+    samples::hold("aggregate", outcome);
 }

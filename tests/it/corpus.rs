@@ -1,8 +1,16 @@
 //! Real reports, which are no part of the project: `RUA_MILTER_CORPUS`, or `../shared/corpus`.
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{env, fs, io::Read, path::PathBuf, process::Command};
 
+use encoding_rs::{Encoding, UTF_8};
+use roxmltree::Document;
+use rua_milter::{
+    report::{self, Whole, aggregate::Hints},
+    unpack::{self, Bounds, Shape},
+};
 use serde_json::Value;
+
+use crate::fuzz::properties::oracle;
 
 /// Files whose number of records is another with us than with mail-auth and parsedmarc, and why.
 const OTHERWISE: &[(&str, &str)] = &[
@@ -188,4 +196,74 @@ fn every_failure_report_is_read() {
             && one["records"] == 1 && one["begin"] == one["end"] && one["org_name"] != "");
         assert!(is_read, "{file}: {found:?}");
     }
+}
+
+/// The text of an XML document, by its byte order mark or declaration.
+fn decoded(bytes: &[u8]) -> String {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
+    let label = head.split("encoding=").nth(1).and_then(|rest| {
+        let quote = rest.chars().next()?;
+        rest[1..].split(quote).next()
+    });
+    let declared = label.and_then(|label| Encoding::for_label(label.as_bytes()));
+    declared.unwrap_or(UTF_8).decode(bytes).0.into_owned()
+}
+
+/// Whatever the container: records with an address and a count, and the sum of the counts.
+#[test]
+fn another_reader_agrees_on_every_well_formed_report() {
+    let Some(corpus) = corpus() else {
+        println!("no corpus here: nothing was compared");
+        return;
+    };
+    let (mut agreed, mut failed, mut ill_formed) = (0, Vec::new(), Vec::new());
+    let index = fs::read_to_string(corpus.join("INDEX.tsv")).unwrap();
+    for row in index.lines().skip(1) {
+        let columns: Vec<_> = row.split('\t').collect();
+        let (file, kind) = (columns[0], columns[1]);
+        let raw = fs::read(corpus.join(file)).unwrap();
+        let found = unpack::documents(&raw, &Bounds::default());
+        for document in found.documents.iter().filter(|it| it.shape == Shape::Xml) {
+            let mut bytes = Vec::new();
+            if document.open().read_to_end(&mut bytes).is_err() {
+                continue;
+            }
+            let text = decoded(&bytes);
+            let other = match Document::parse(&text) {
+                Ok(other) => other,
+                Err(error) => {
+                    ill_formed.push(format!("{file}: {error}"));
+                    continue;
+                }
+            };
+            if other.root_element().tag_name().name() != "feedback" {
+                continue;
+            }
+            let said = oracle::records(&other);
+            let good = said
+                .iter()
+                .filter_map(|record| record.source_ip.and(record.count));
+            let hints = Hints {
+                file_name: document.file_name.as_deref(),
+                ..Hints::default()
+            };
+            let ours = match report::read(|| &bytes[..], &hints, 0) {
+                Ok(Whole::Aggregate(whole)) => (whole.report.records, whole.report.messages),
+                // Well-formed, and no report that anybody could use.
+                Err(_) if kind == "invalid" => continue,
+                other => {
+                    failed.push(format!("{file}: {other:?}"));
+                    continue;
+                }
+            };
+            let theirs = (good.clone().count() as u64, good.sum());
+            if ours == theirs {
+                agreed += 1;
+            } else {
+                failed.push(format!("{file}: {ours:?}, and {theirs:?}"));
+            }
+        }
+    }
+    println!("{agreed} agree; not well-formed: {ill_formed:#?}");
+    assert!(agreed > 100 && failed.is_empty(), "{}", failed.join("\n"));
 }

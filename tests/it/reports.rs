@@ -25,7 +25,7 @@ impl Place {
         settings.listen = vec![format!("unix:{}", socket.display())];
         let daemon = Daemon::stopped(&dir.path().join("config.toml"), &settings);
         let place = Self { dir, daemon };
-        for mail in ["google", "microsoft", "rfc9990"] {
+        for mail in ["01-google", "02-microsoft", "03-rfc9990"] {
             place.import(&sample(mail), 0);
         }
         place
@@ -139,8 +139,8 @@ fn a_tls_report_is_listed_and_shown_with_its_policies() {
 fn a_mail_comes_back_byte_for_byte() {
     let place = Place::new();
     for (name, report_id) in [
-        ("google", "8593127690416743321"),
-        ("microsoft", "0e4a92f9f3ab4d1d"),
+        ("01-google", "8593127690416743321"),
+        ("02-microsoft", "0e4a92f9f3ab4d1d"),
     ] {
         let output = place
             .daemon
@@ -503,7 +503,7 @@ fn replay_does_not_work_beside_a_daemon_and_reading_does() {
 fn a_lost_store_is_rebuilt_from_the_archive() {
     let place = Place::new();
     // A mail that comes twice, a revision, which stays one, and a TLS report.
-    place.import(&sample("google"), 0);
+    place.import(&sample("01-google"), 0);
     place.import_bytes(&mails::tls(RUA, "t-1", "example.com"), 0);
     let revised = Report::new("8593127690416743321", "example.com", &[500]);
     place.import_bytes(&revised.google(RUA), 0);
@@ -544,6 +544,6 @@ fn a_lost_store_is_rebuilt_from_the_archive() {
         "{said}"
     );
     let raw = ["show", &id_of(&place, "0e4a92f9f3ab4d1d"), "--raw"];
-    let mail = fs::read_to_string(sample("microsoft")).unwrap();
+    let mail = fs::read_to_string(sample("02-microsoft")).unwrap();
     assert_eq!(place.run(&raw), (0, mail));
 }

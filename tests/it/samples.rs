@@ -1,111 +1,103 @@
-//! The mails in `tests/data/mails` are what their table says. `UPDATE_SAMPLES=1` writes them anew.
+//! The form of the samples: `tests/data/KIND/NN-name.EXT`, its line in the README.md of that
+//! folder, and what must come out of it beside it. `UPDATE_GOLDEN=1` writes the last anew; review
+//! the difference.
 
-use std::{fs, path::PathBuf};
-
-use crate::lab::{
-    Lab, RUA, SOON, USER,
-    daemon::{self, Stored},
-    mails::{self, Report},
-    replies, until,
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
 };
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/mails")
+use serde_json::Value;
+
+/// Extensions of a sample and of what stands beside it, by kind.
+const KINDS: &[(&str, &str, &str)] = &[
+    ("aggregate", "xml", "json"),
+    ("failure", "eml", "expected"),
+    ("mails", "eml", "json"),
+    ("tls", "json", "expected"),
+];
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
 
-/// File, domain, records, messages; from the table in the folder's README.
-fn table() -> Vec<(String, String, u64, u64)> {
-    let readme = fs::read_to_string(folder().join("README.md")).expect("README.md");
-    let rows = readme.lines().filter_map(|line| {
-        let mut cells = line.split('|').map(str::trim).skip(1);
-        let file = cells.next()?.strip_suffix(".eml")?;
-        let mut cell = || cells.next().map(str::to_owned);
-        let (_, domain, records, messages) = (cell()?, cell()?, cell()?, cell()?);
-        let number = |text: &str| text.parse().expect("a number");
-        Some((
-            format!("{file}.eml"),
-            domain,
-            number(&records),
-            number(&messages),
-        ))
-    });
-    rows.collect()
+/// Whether what stands beside samples is to be written anew.
+pub fn are_updated() -> bool {
+    std::env::var_os("UPDATE_GOLDEN").is_some()
 }
 
-#[test]
-fn the_sample_mails_can_be_written_anew() {
-    if std::env::var_os("UPDATE_SAMPLES").is_none() {
-        return;
-    }
-    let com = |id, counts: &[u64]| Report::new(id, "example.com", counts);
-    let samples = [
-        (
-            "google",
-            com("8593127690416743321", &[10, 2, 1]).google(RUA),
-        ),
-        (
-            "microsoft",
-            Report::new("0e4a92f9f3ab4d1d", "example.org", &[40, 7]).microsoft(RUA),
-        ),
-        (
-            "rfc9990",
-            com("2023-11-14.example.com", &[5, 4, 3, 2]).rfc9990(RUA),
-        ),
-        (
-            "foreign",
-            Report::new("17", "other.example", &[6]).google(RUA),
-        ),
-        ("ordinary", mails::ordinary(USER)),
-    ];
-    for (name, mail) in samples {
-        let text = String::from_utf8(mail)
-            .expect("ASCII")
-            .replace("\r\n", "\n");
-        fs::write(folder().join(name).with_extension("eml"), text).expect("to write");
+/// The samples of one kind, in order.
+pub fn of(kind: &str) -> Vec<PathBuf> {
+    let (_, extension, _) = form(kind);
+    let files = fs::read_dir(data().join(kind)).expect("a folder of samples");
+    let files = files.map(|entry| entry.expect("an entry").path());
+    let mut samples: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|it| it == extension))
+        .collect();
+    samples.sort();
+    samples
+}
+
+fn form(kind: &str) -> (&'static str, &'static str, &'static str) {
+    let found = KINDS.iter().find(|(name, ..)| *name == kind);
+    *found.expect("a kind")
+}
+
+/// Holds what comes out of each sample against what stands beside it.
+pub fn hold(kind: &str, outcome: fn(&Path) -> Value) {
+    let (.., beside) = form(kind);
+    for path in of(kind) {
+        let found = outcome(&path);
+        let golden = path.with_extension(beside);
+        if are_updated() {
+            fs::write(&golden, format!("{found:#}\n")).expect("to write");
+        }
+        let wanted = fs::read(&golden).expect("what is wanted stands beside the sample");
+        let wanted: Value = serde_json::from_slice(&wanted).expect("JSON");
+        assert_eq!(found, wanted, "{}", path.display());
     }
 }
 
 #[test]
-fn inspect_reads_the_sample_mails_as_their_table_says() {
-    let rows = table();
-    assert_eq!(rows.len(), 5);
-    for (file, domain, records, messages) in rows {
-        if records == 0 {
+fn every_sample_has_its_line_and_every_line_its_sample() {
+    for entry in fs::read_dir(data()).expect("tests/data") {
+        let folder = entry.expect("an entry").path();
+        if !folder.is_dir() {
             continue;
         }
-        let path = folder().join(&file);
-        let output = daemon::run(&["inspect", "--json", path.to_str().expect("UTF-8")], b"");
-        let [report] = &output.json_lines()[..] else {
-            panic!("{file}: {output:?}");
+        let kind = folder.file_name().expect("a name").to_str().expect("UTF-8");
+        let number = |path: &PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            let (number, rest) = name.split_once('-')?;
+            let is_number = number.len() == 2 && number.parse::<u8>().is_ok();
+            (is_number && !rest.is_empty()).then(|| number.to_owned())
         };
-        assert_eq!(output.code, 0, "{file}: {output:?}");
-        assert_eq!(report["kind"], "aggregate", "{file}");
-        assert_eq!(report["domain"], *domain, "{file}");
-        assert_eq!(report["records"], records, "{file}");
-        assert_eq!(report["messages"], messages, "{file}");
+        let samples: Vec<_> = of(kind).iter().map(number).collect();
+        let numbers = (1..=samples.len()).map(|number| Some(format!("{number:02}")));
+        assert!(samples.iter().cloned().eq(numbers), "{kind}: {samples:?}");
+        let table = fs::read_to_string(folder.join("README.md")).expect("README.md");
+        let lines = table.lines().filter_map(|line| {
+            let mut cells = line.split('|').map(str::trim).skip(1);
+            let number = cells.next()?;
+            let is_told =
+                number.parse::<u8>().is_ok() && cells.next().is_some_and(|it| !it.is_empty());
+            is_told.then(|| Some(number.to_owned()))
+        });
+        assert_eq!(samples, lines.collect::<Vec<_>>(), "{kind}: samples, lines");
     }
 }
 
 #[test]
-fn the_sample_mails_go_their_ways_through_postfix() {
-    let lab = Lab::start();
-    let mut client = lab.client();
-    for (file, domain, ..) in table() {
-        let text = fs::read_to_string(folder().join(&file)).expect("a sample");
-        let to = if file == "ordinary.eml" { USER } else { RUA };
-        let reply = client.submit(&[to], &mails::crlf(&text));
-        match &*domain {
-            "other.example" => assert_eq!(reply, replies::FOREIGN, "{file}"),
-            _ => assert!(reply.starts_with("250"), "{file}: {reply}"),
-        }
+fn nothing_stands_beside_a_sample_that_is_gone() {
+    for (kind, extension, beside) in KINDS {
+        let files = fs::read_dir(data().join(kind)).expect("a folder of samples");
+        let files: BTreeSet<_> = files.map(|entry| entry.expect("an entry").path()).collect();
+        let mut expected: BTreeSet<_> = of(kind)
+            .into_iter()
+            .flat_map(|path| [path.with_extension(beside), path.with_extension(extension)])
+            .collect();
+        expected.insert(data().join(kind).join("README.md"));
+        assert_eq!(files, expected, "{kind}");
     }
-    for name in ["example.com", "example.org"] {
-        let rows = table().into_iter().filter(|(_, domain, ..)| domain == name);
-        let expected = rows.fold(Stored::NOTHING, |sum, (.., messages)| Stored {
-            reports: sum.reports + 1,
-            messages: sum.messages + messages,
-        });
-        lab.daemon.expect_stored(name, expected);
-    }
-    until("the other has it", SOON, || lab.sink.recipients() == [USER]);
 }

@@ -1,7 +1,6 @@
-//! Our own small TLS reports, one quirk each: `tests/data/tls/NN-name.json` beside what must come
-//! out as `.expected`. `UPDATE_GOLDEN=1` writes the latter; review the difference.
+//! Our own small TLS reports, one oddity each, read as the program reads them.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::Path};
 
 use rua_milter::report::{
     self, Stated, Whole,
@@ -9,6 +8,8 @@ use rua_milter::report::{
     tls::{Failure, Policy},
 };
 use serde_json::{Value, json};
+
+use crate::samples;
 
 fn stated<T: ToString + Copy>(value: &Stated<T>) -> Value {
     match value {
@@ -43,13 +44,14 @@ fn policy(policy: &Policy) -> Value {
     })
 }
 
-fn outcome(bytes: &[u8], file_name: &str) -> Value {
+fn outcome(path: &Path) -> Value {
+    let bytes = fs::read(path).unwrap();
     let hints = Hints {
-        file_name: Some(file_name),
+        file_name: path.file_name().unwrap().to_str(),
         is_json: true,
         ..Hints::default()
     };
-    let whole = match report::read(|| bytes, &hints, usize::MAX) {
+    let whole = match report::read(|| &bytes[..], &hints, usize::MAX) {
         Ok(Whole::Tls(whole)) => whole,
         Ok(_) => return json!("another kind"),
         Err(unread) => {
@@ -87,25 +89,5 @@ fn outcome(bytes: &[u8], file_name: &str) -> Value {
 
 #[test]
 fn every_sample_reads_as_written_beside_it() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls");
-    let mut samples: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
-        .collect();
-    samples.sort();
-    assert!(samples.len() >= 15);
-    for path in samples {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let found = outcome(&fs::read(&path).unwrap(), name);
-        let golden = path.with_extension("expected");
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            fs::write(&golden, format!("{found:#}\n")).unwrap();
-        }
-        let wanted: Value = serde_json::from_slice(&fs::read(&golden).unwrap()).unwrap();
-        assert_eq!(found, wanted, "{name}");
-    }
+    samples::hold("tls", outcome);
 }
