@@ -226,13 +226,7 @@ impl Parts<'_> {
         }
         let document = &self.documents[whole.document];
         let mut pass = |record: Record| sink(&record);
-        aggregate::read(
-            document.open(),
-            read.reading,
-            &hints(document, SECOND),
-            &mut pass,
-        )
-        .map(drop)
+        aggregate::records(document.open(), read.reading, &mut pass)
     }
 
     /// The same of a TLS report's policies.

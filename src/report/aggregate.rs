@@ -9,9 +9,10 @@
 
 use std::io::Read;
 
-use quick_xml::{Error, Reader, errors::SyntaxError, events::Event};
-
-use super::{Broken, Head, Record, Report, aggregate_xml::Assembler, failure, repair, text::Text};
+use super::{
+    Broken, Head, Record, Report, aggregate_xml::Assembler, digest::Hashed, failure, repair,
+    strict, text::Text,
+};
 use crate::{
     limits::{EXAMINE_INFLATED, MAX_RECORDS},
     terms::{Kind, Rejection},
@@ -102,15 +103,22 @@ pub fn read(
     sink: &mut dyn FnMut(Record),
 ) -> Result<Report, Broken> {
     let mut assembler = Assembler::new(sink, hints.max_records);
-    let text = Text::new(input);
-    let (text, offset) = match reading {
-        Reading::Strict => strict(text, &mut assembler)?,
-        Reading::Repairing => repair::tokens(text, &mut assembler)?,
-    };
-    let (digest, notes) = text.finish();
+    let (text, offset) = pass(Hashed::new(input), reading, &mut assembler)?;
+    let (hashed, notes) = text.finish();
     assembler
-        .finish(digest, notes, hints)
+        .finish(hashed.finish(), notes, hints)
         .map_err(|rejection| Broken { rejection, offset })
+}
+
+/// Gives the records of a document that was read whole before, in the same way. They are the
+/// same, so there is no other digest to take.
+pub fn records(
+    input: impl Read,
+    reading: Reading,
+    sink: &mut dyn FnMut(Record),
+) -> Result<(), Broken> {
+    // How many there may be was asked the first time.
+    pass(input, reading, &mut Assembler::new(sink, u64::MAX)).map(drop)
 }
 
 /// Reads no further than until the policy domain is known or records begin, and at most
@@ -123,11 +131,7 @@ pub fn head(input: impl Read) -> Option<Head> {
     for reading in [Reading::Strict, Reading::Repairing] {
         let mut ignored = |_| {};
         let mut assembler = Assembler::for_head(&mut ignored);
-        let text = Text::new(&start[..]);
-        let ended = match reading {
-            Reading::Strict => strict(text, &mut assembler),
-            Reading::Repairing => repair::tokens(text, &mut assembler),
-        };
+        let ended = pass(&start[..], reading, &mut assembler);
         if assembler.is_open() {
             found = Some(Head {
                 kind: Kind::Aggregate,
@@ -142,68 +146,23 @@ pub fn head(input: impl Read) -> Option<Head> {
     found
 }
 
+/// Feeds the assembler until it is done or the input ends; gives where that was.
+fn pass<R: Read>(
+    input: R,
+    reading: Reading,
+    assembler: &mut Assembler<'_>,
+) -> Result<(Text<R>, u64), Broken> {
+    let text = Text::new(input);
+    match reading {
+        Reading::Strict => strict::tokens(text, assembler),
+        Reading::Repairing => repair::tokens(text, assembler),
+    }
+}
+
 /// Whether the repairing tokeniser may read what the strict one refused for this reason.
 fn may_mend(rejection: Rejection) -> bool {
     matches!(
         rejection,
         Rejection::IllFormed | Rejection::Truncated | Rejection::TokenTooLong
     )
-}
-
-/// Feeds the assembler from quick-xml until it is done or the input ends.
-fn strict<R: Read>(text: Text<R>, assembler: &mut Assembler<'_>) -> Result<(Text<R>, u64), Broken> {
-    let mut reader = Reader::from_reader(text);
-    let mut buffer = Vec::new();
-    while !assembler.is_done() {
-        buffer.clear();
-        reader.get_mut().next_token();
-        let event = reader.read_event_into(&mut buffer);
-        let taken = match event {
-            Ok(Event::Eof) => break,
-            Ok(event) => feed(&event, assembler),
-            Err(error) => Err(reason(&error)),
-        };
-        taken.map_err(|rejection| Broken {
-            rejection,
-            offset: reader.buffer_position(),
-        })?;
-    }
-    let offset = reader.buffer_position();
-    Ok((reader.into_inner(), offset))
-}
-
-fn feed(event: &Event<'_>, assembler: &mut Assembler<'_>) -> Result<(), Rejection> {
-    match event {
-        Event::Start(tag) => assembler.start(tag.name().as_ref(), tag.attributes_raw()),
-        Event::Empty(tag) => {
-            assembler.start(tag.name().as_ref(), tag.attributes_raw())?;
-            assembler.end()
-        }
-        Event::End(_) => assembler.end(),
-        Event::Text(text) => assembler.text(text),
-        Event::CData(text) => assembler.text(text),
-        Event::GeneralRef(entity) => assembler.entity(entity),
-        // Entities are what it is for, and no report needs them (RFC 9990 section 8).
-        Event::DocType(_) => Err(Rejection::Doctype),
-        Event::Comment(_) | Event::PI(_) => assembler.count(),
-        Event::Decl(_) | Event::Eof => Ok(()),
-    }
-}
-
-fn reason(error: &Error) -> Rejection {
-    match error {
-        Error::Io(error) => Rejection::within(error).unwrap_or(Rejection::BadContainer),
-        Error::Syntax(SyntaxError::UnclosedDoctype) => Rejection::Doctype,
-        // These are found at the end of the input only.
-        Error::Syntax(
-            SyntaxError::UnclosedTag
-            | SyntaxError::UnclosedSingleQuotedAttributeValue
-            | SyntaxError::UnclosedDoubleQuotedAttributeValue
-            | SyntaxError::UnclosedComment
-            | SyntaxError::UnclosedCData
-            | SyntaxError::UnclosedPI
-            | SyntaxError::UnclosedXmlDecl,
-        ) => Rejection::Truncated,
-        _ => Rejection::IllFormed,
-    }
 }

@@ -24,6 +24,10 @@ pub(super) struct Assembler<'s> {
     sink: &'s mut dyn FnMut(Record),
     head_only: bool,
     stack: Vec<Place>,
+    /// Names of the open elements, as the document writes them, one behind the other, and where
+    /// each begins.
+    names: String,
+    starts: Vec<usize>,
     /// Text of the open leaf, or bare text of a `reason`.
     text: String,
     /// Its language.
@@ -75,6 +79,8 @@ impl<'s> Assembler<'s> {
             sink,
             head_only: false,
             stack: Vec::with_capacity(MAX_XML_DEPTH),
+            names: String::new(),
+            starts: Vec::with_capacity(MAX_XML_DEPTH),
             text: String::new(),
             lang: None,
             prefix: String::new(),
@@ -120,6 +126,14 @@ impl<'s> Assembler<'s> {
         self.head.report_id.clone()
     }
 
+    /// The name of an open element, `outwards` steps from the innermost.
+    pub(super) fn open(&self, outwards: usize) -> Option<&str> {
+        let at = self.starts.len().checked_sub(outwards + 1)?;
+        let end = self.starts.get(at + 1).copied();
+        self.names
+            .get(self.starts[at]..end.unwrap_or(self.names.len()))
+    }
+
     /// Whether a leaf is open: an element that holds text only.
     pub(super) fn in_leaf(&self) -> bool {
         matches!(self.stack.last(), Some(Place::Leaf(_)))
@@ -152,7 +166,10 @@ impl<'s> Assembler<'s> {
         if self.root == Root::Closed {
             return Err(Rejection::IllFormed);
         }
-        let (prefix, local) = name.split_once(':').unwrap_or(("", name));
+        let (prefix, local) = match name.bytes().position(|byte| byte == b':') {
+            Some(at) => (&name[..at], &name[at + 1..]),
+            None => ("", name),
+        };
         let place = match self.stack.last() {
             None | Some(Place::Schema) => self.root(prefix, local)?,
             Some(&parent) => {
@@ -172,6 +189,8 @@ impl<'s> Assembler<'s> {
             self.language(place, attributes);
         }
         self.stack.push(place);
+        self.starts.push(self.names.len());
+        self.names.push_str(name);
         Ok(())
     }
 
@@ -231,7 +250,8 @@ impl<'s> Assembler<'s> {
             Some(Place::Skip | Place::Schema) => {}
             outside => {
                 let blank = |c: char| c.is_whitespace() || c == '\u{feff}';
-                if text.chars().all(blank) {
+                // Indentation is most of the texts of many documents.
+                if text.bytes().all(|byte| byte <= b' ') || text.chars().all(blank) {
                     if self.tail == Tail::Record && text.contains('\n') {
                         self.tail = Tail::Line;
                     }
@@ -272,6 +292,9 @@ impl<'s> Assembler<'s> {
     /// The innermost element ends.
     pub(super) fn end(&mut self) -> Result<(), Rejection> {
         self.astray = false;
+        if let Some(start) = self.starts.pop() {
+            self.names.truncate(start);
+        }
         match self.stack.pop() {
             None => return Err(Rejection::IllFormed),
             Some(Place::Leaf(field)) => self.leaf(field),
@@ -292,7 +315,7 @@ impl<'s> Assembler<'s> {
     }
 
     fn leaf(&mut self, field: Field) {
-        let trimmed = self.text.trim();
+        let trimmed = values::trimmed(&self.text);
         let text = values::bounded(trimmed);
         if text.len() < trimmed.len() {
             self.notes.add(Oddity::LongText);

@@ -17,8 +17,8 @@
 use std::io::{self, BufReader, Read};
 
 use super::{
-    Broken, Digest, Head, ReportKey, failure_arf, failure_notice, failure_redact as redact,
-    notes::Oddity, range, text::FoldedHash,
+    Broken, Digest, Head, ReportKey, digest::FoldedHash, failure_arf, failure_notice,
+    failure_redact as redact, notes::Oddity, range,
 };
 pub use super::{failure_arf::Said, failure_header::Selected, failure_kept::kept};
 use crate::{

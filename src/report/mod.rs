@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 mod aggregate_xml;
+mod digest;
 mod draft;
 pub mod failure;
 mod failure_arf;
@@ -19,12 +20,14 @@ mod notes;
 pub mod range;
 mod repair;
 mod skipped;
+mod strict;
 mod text;
 pub mod tls;
 mod tls_draft;
 mod tls_json;
 mod tls_values;
 mod values;
+mod window;
 
 pub use notes::flags;
 pub use skipped::Skipped;

@@ -5,9 +5,11 @@
 //! its sibling begins. Elsewhere every end must match its start, so that no record is ever
 //! guessed; a document cut short stays cut short.
 
-use std::io::{BufRead, Read};
+use std::io::Read;
 
-use super::{Broken, aggregate_xml::Assembler, fields::is_known, notes::Oddity, text::Text};
+use super::{
+    Broken, aggregate_xml::Assembler, fields::is_known, notes::Oddity, text::Text, window::Window,
+};
 use crate::{
     limits::{MAX_ENTITY, MAX_TOKEN},
     terms::Rejection,
@@ -20,7 +22,6 @@ pub(super) fn tokens<R: Read>(
 ) -> Result<(Text<R>, u64), Broken> {
     let mut tokens = Tokens {
         window: Window::new(text),
-        open: Vec::new(),
         run: 0,
     };
     while !assembler.is_done() {
@@ -36,13 +37,11 @@ pub(super) fn tokens<R: Read>(
         }
     }
     let offset = tokens.window.offset();
-    Ok((tokens.window.text, offset))
+    Ok((tokens.window.into_text(), offset))
 }
 
 struct Tokens<R> {
     window: Window<R>,
-    /// Names of the open elements, as the document writes them.
-    open: Vec<String>,
     /// Bytes of text since the last `<`.
     run: usize,
 }
@@ -59,19 +58,16 @@ impl<R: Read> Tokens<R> {
             Some(b'&') => self.entity(assembler)?,
             Some(_) => {
                 let text = self.window.text_run();
-                if text == 0 {
-                    return Err(Rejection::IllFormed);
-                }
-                let run = self.window.str(text)?;
+                let length = text.len();
                 // Blanks cost nothing, and hide nothing.
-                if !run.trim_ascii().is_empty() {
-                    self.run += text;
+                if !text.trim_ascii().is_empty() {
+                    self.run += length;
                 }
                 if self.run > MAX_TOKEN {
                     return Err(Rejection::TokenTooLong);
                 }
-                assembler.text(run)?;
-                self.window.skip(text);
+                assembler.text(text)?;
+                self.window.skip(length);
             }
         }
         Ok(true)
@@ -84,7 +80,7 @@ impl<R: Read> Tokens<R> {
             self.window.skip_past(4, b"-->")
         } else if ahead.starts_with(b"<![CDATA[") {
             let end = self.window.find(9, b"]]>")?.ok_or(Rejection::Truncated)?;
-            assembler.text(&self.window.str(end)?[9..])?;
+            assembler.text(&self.window.rest()[9..end])?;
             self.window.skip(end + 3);
             Ok(())
         } else if ahead.starts_with(b"<?") {
@@ -101,7 +97,7 @@ impl<R: Read> Tokens<R> {
         let Some(end) = self.window.tag_end()? else {
             return self.literal(assembler);
         };
-        let inner = &self.window.str(end)?[1..];
+        let inner = &self.window.rest()[1..end];
         let (closing, inner) = match inner.strip_prefix('/') {
             Some(inner) => (true, inner),
             None => (false, inner),
@@ -110,16 +106,14 @@ impl<R: Read> Tokens<R> {
         let name = inner
             .split(|c: char| c.is_whitespace() || c == '/')
             .next()
-            .unwrap_or_default()
-            .to_owned();
-        if !is_name(&name) {
+            .unwrap_or_default();
+        if !is_name(name) {
             return self.literal(assembler);
         }
         let taken = if closing {
-            self.close(&name, assembler)?
+            close(name, assembler)?
         } else {
-            let attributes = inner[name.len()..].to_owned();
-            self.start(name, &attributes, empty, assembler)?
+            start(name, &inner[name.len()..], empty, assembler)?
         };
         if !taken {
             return self.literal(assembler);
@@ -128,62 +122,12 @@ impl<R: Read> Tokens<R> {
         Ok(())
     }
 
-    /// Starts an element; `false` if it is text in a leaf.
-    fn start(
-        &mut self,
-        name: String,
-        attributes: &str,
-        empty: bool,
-        assembler: &mut Assembler<'_>,
-    ) -> Result<bool, Rejection> {
-        if assembler.in_leaf() {
-            if !is_known(local(&name)) {
-                return Ok(false);
-            }
-            self.close_leaf(assembler)?;
-        }
-        assembler.start(&name, attributes)?;
-        if empty {
-            assembler.end()?;
-        } else {
-            self.open.push(name);
-        }
-        Ok(true)
-    }
-
-    /// Ends an element; `false` if it is text in a leaf.
-    fn close(&mut self, name: &str, assembler: &mut Assembler<'_>) -> Result<bool, Rejection> {
-        if self.open.last().is_none_or(|open| open != name) {
-            if assembler.in_leaf() && !is_known(local(name)) {
-                return Ok(false);
-            }
-            let parent = self.open.len().checked_sub(2).map(|at| &self.open[at]);
-            if parent.is_none_or(|parent| parent != name) {
-                return Err(Rejection::IllFormed);
-            }
-            self.close_leaf(assembler)?;
-        }
-        self.open.pop();
-        assembler.end()?;
-        Ok(true)
-    }
-
-    /// Closes a leaf that the reporter left open, in the metadata only.
-    fn close_leaf(&mut self, assembler: &mut Assembler<'_>) -> Result<(), Rejection> {
-        if !assembler.in_metadata_leaf() {
-            return Err(Rejection::IllFormed);
-        }
-        assembler.notes.add(Oddity::UnclosedLeaf);
-        self.open.pop();
-        assembler.end()
-    }
-
     /// Takes one character as text.
     fn literal(&mut self, assembler: &mut Assembler<'_>) -> Result<(), Rejection> {
         if assembler.in_leaf() {
             assembler.notes.add(Oddity::RawMarkup);
         }
-        assembler.text(self.window.str(1)?)?;
+        assembler.text(&self.window.rest()[..1])?;
         self.window.skip(1);
         Ok(())
     }
@@ -200,10 +144,54 @@ impl<R: Read> Tokens<R> {
         }) else {
             return self.literal(assembler);
         };
-        assembler.entity(&self.window.str(end)?[1..])?;
+        assembler.entity(&self.window.rest()[1..end])?;
         self.window.skip(end + 1);
         Ok(())
     }
+}
+
+/// Starts an element; `false` if it is text in a leaf.
+fn start(
+    name: &str,
+    attributes: &str,
+    empty: bool,
+    assembler: &mut Assembler<'_>,
+) -> Result<bool, Rejection> {
+    if assembler.in_leaf() {
+        if !is_known(local(name)) {
+            return Ok(false);
+        }
+        close_leaf(assembler)?;
+    }
+    assembler.start(name, attributes)?;
+    if empty {
+        assembler.end()?;
+    }
+    Ok(true)
+}
+
+/// Ends an element; `false` if it is text in a leaf.
+fn close(name: &str, assembler: &mut Assembler<'_>) -> Result<bool, Rejection> {
+    if assembler.open(0) != Some(name) {
+        if assembler.in_leaf() && !is_known(local(name)) {
+            return Ok(false);
+        }
+        if assembler.open(1) != Some(name) {
+            return Err(Rejection::IllFormed);
+        }
+        close_leaf(assembler)?;
+    }
+    assembler.end()?;
+    Ok(true)
+}
+
+/// Closes a leaf that the reporter left open, in the metadata only.
+fn close_leaf(assembler: &mut Assembler<'_>) -> Result<(), Rejection> {
+    if !assembler.in_metadata_leaf() {
+        return Err(Rejection::IllFormed);
+    }
+    assembler.notes.add(Oddity::UnclosedLeaf);
+    assembler.end()
 }
 
 /// A name of an element as reporters use them.
@@ -218,81 +206,19 @@ fn local(name: &str) -> &str {
     name.rsplit(':').next().unwrap_or(name)
 }
 
-/// The part of the text that is being looked at; never more than a token and a chunk.
-struct Window<R> {
-    text: Text<R>,
-    bytes: Vec<u8>,
-    at: usize,
-    /// Bytes in front of the window.
-    before: u64,
-}
-
 impl<R: Read> Window<R> {
-    fn new(text: Text<R>) -> Self {
-        Self {
-            text,
-            bytes: Vec::new(),
-            at: 0,
-            before: 0,
-        }
-    }
-
-    fn offset(&self) -> u64 {
-        self.before + self.at as u64
-    }
-
-    /// The bytes from here on that are in memory.
-    fn rest(&self) -> &[u8] {
-        &self.bytes[self.at..]
-    }
-
-    /// At least `count` bytes from here on, unless the input ends before.
-    fn reach(&mut self, count: usize) -> Result<&[u8], Rejection> {
-        while self.rest().len() < count && self.more()? {}
-        Ok(self.rest())
-    }
-
-    /// Reads on; `false` at the end of the input.
-    fn more(&mut self) -> Result<bool, Rejection> {
-        self.before += self.at as u64;
-        self.bytes.drain(..self.at);
-        self.at = 0;
-        self.text.next_token();
-        let chunk = self
-            .text
-            .fill_buf()
-            .map_err(|error| Rejection::within(&error).unwrap_or(Rejection::BadContainer))?;
-        let count = chunk.len();
-        self.bytes.extend_from_slice(chunk);
-        self.text.consume(count);
-        Ok(count > 0)
-    }
-
-    fn skip(&mut self, count: usize) {
-        self.at += count;
-    }
-
-    /// The next `count` bytes, which end where a character does.
-    fn str(&self, count: usize) -> Result<&str, Rejection> {
-        std::str::from_utf8(&self.rest()[..count]).map_err(|_| Rejection::IllFormed)
-    }
-
-    /// Length of the text in memory before the next `<` or `&`, in whole characters.
-    fn text_run(&self) -> usize {
+    /// The text in memory before the next `<` or `&`.
+    fn text_run(&self) -> &str {
         let rest = self.rest();
-        let markup = rest.iter().position(|byte| matches!(byte, b'<' | b'&'));
-        let run = &rest[..markup.unwrap_or(rest.len())];
-        match std::str::from_utf8(run) {
-            Ok(_) => run.len(),
-            Err(error) => error.valid_up_to(),
-        }
+        let markup = rest.find(['<', '&']);
+        &rest[..markup.unwrap_or(rest.len())]
     }
 
     /// Where `needle` begins, at or after `from`.
     fn find(&mut self, from: usize, needle: &[u8]) -> Result<Option<usize>, Rejection> {
         let mut from = from;
         loop {
-            let rest = self.rest();
+            let rest = self.rest().as_bytes();
             let found = rest
                 .get(from..)
                 .and_then(|rest| rest.windows(needle.len()).position(|here| here == needle));
@@ -321,7 +247,7 @@ impl<R: Read> Window<R> {
         let mut from = 1;
         let mut quote = None;
         loop {
-            for (at, &byte) in self.rest().iter().enumerate().skip(from) {
+            for (at, byte) in self.rest().bytes().enumerate().skip(from) {
                 match (byte, quote) {
                     (b'<', _) => return Ok(None),
                     (b'>', None) => return Ok(Some(at)),

@@ -7,7 +7,7 @@ use super::{
     *,
 };
 use crate::{
-    limits::{MAX_LANG, MAX_PER_RECORD, MAX_SKIPPED, MAX_TEXT},
+    limits::{MAX_LANG, MAX_PER_RECORD, MAX_SKIPPED, MAX_TEXT, READ_CHUNK},
     terms::Flag,
 };
 
@@ -61,6 +61,22 @@ fn text_between_elements_is_told_once_wherever_chunks_end() {
         let padded = " ".repeat(pad) + &text;
         let notes = whole(padded.as_bytes()).unwrap().report.notes;
         assert_eq!(notes, ["text between elements was skipped"], "{pad}");
+    }
+}
+
+#[test]
+fn a_token_may_lie_across_chunks() {
+    let odd = "<?odd?><record><!-- odd --><row a='<>'><source_ip>192.0.2.1</source_ip>\
+        <count>1</count><policy_evaluated><reason><type>other</type>\
+        <comment>a &amp; é &#8364; <![CDATA[<b>]]></comment></reason></policy_evaluated></row>\
+        <unknown/></record></feedback>";
+    for behind in 0..=odd.len() {
+        let blanks = " ".repeat(READ_CHUNK - HEAD.len() - behind);
+        let text = format!("{HEAD}{blanks}{odd}");
+        let whole = whole(text.as_bytes()).unwrap();
+        assert_eq!(whole.report.notes, Vec::<String>::new(), "{behind} behind");
+        let reason = &whole.records.unwrap()[0].reasons[0];
+        assert_eq!(reason.comment.text, "a & é € <b>");
     }
 }
 

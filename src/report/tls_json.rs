@@ -13,7 +13,7 @@ use std::{
 use serde::de::{self, DeserializeSeed, Error as _, MapAccess, SeqAccess};
 use serde_json::error::Category;
 
-use super::{Digest, notes::Notes, text::Text, tls_draft::Draft};
+use super::{Digest, digest::Hashed, notes::Notes, text::Text, tls_draft::Draft};
 use crate::{
     limits::{MAX_JSON_DEPTH, MAX_TOKEN},
     terms::Rejection,
@@ -220,7 +220,10 @@ pub(super) fn lines_within(text: &str) -> Option<Vec<String>> {
 
 /// The text of a document whose tokens and nesting are bounded.
 pub(super) struct Guard<R> {
-    text: Text<R>,
+    text: Text<Hashed<R>>,
+    /// What was read of it, and how much of that was passed on.
+    piece: String,
+    passed: usize,
     position: u64,
     depth: usize,
     /// Bytes of the token at hand: a string, a number, a word.
@@ -232,7 +235,9 @@ pub(super) struct Guard<R> {
 impl<R: Read> Guard<R> {
     pub(super) fn new(input: R) -> Self {
         Self {
-            text: Text::new(input),
+            text: Text::new(Hashed::new(input)),
+            piece: String::new(),
+            passed: 0,
             position: 0,
             depth: 0,
             token: 0,
@@ -248,7 +253,8 @@ impl<R: Read> Guard<R> {
 
     /// The digest and what was odd, after the end was reached.
     pub(super) fn finish(self) -> (Digest, Notes) {
-        self.text.finish()
+        let (hashed, notes) = self.text.finish();
+        (hashed.finish(), notes)
     }
 
     fn check(&mut self, byte: u8) -> Result<(), Rejection> {
@@ -282,9 +288,13 @@ impl<R: Read> Guard<R> {
 
 impl<R: Read> Read for Guard<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // Text counts bytes of XML tokens; those of JSON are counted here.
-        self.text.next_token();
-        let count = self.text.read(buf)?;
+        if self.passed == self.piece.len() {
+            self.piece.clear();
+            self.passed = 0;
+            self.text.read_on(&mut self.piece)?;
+        }
+        let count = (&self.piece.as_bytes()[self.passed..]).read(buf)?;
+        self.passed += count;
         for &byte in &buf[..count] {
             self.check(byte)?;
             self.position += 1;

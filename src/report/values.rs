@@ -7,7 +7,7 @@ use crate::{limits::MAX_TEXT, terms::AuthResult};
 
 /// A word of a closed set, trimmed and in any case.
 pub(super) fn stated<T: FromStr>(text: &str) -> Stated<T> {
-    let text = text.trim();
+    let text = trimmed(text);
     if text.is_empty() {
         return Stated::Not;
     }
@@ -20,11 +20,24 @@ pub(super) fn stated<T: FromStr>(text: &str) -> Stated<T> {
 /// An SPF result. RFC 7489 appendix C admits `unknown` and `error`; `hardfail` is docomo's word
 /// for what `-all` asks.
 pub(super) fn spf_result(text: &str) -> Stated<AuthResult> {
-    match &*text.trim().to_ascii_lowercase() {
-        "hardfail" => Stated::Known(AuthResult::Fail),
-        "unknown" => Stated::Known(AuthResult::Temperror),
-        "error" => Stated::Known(AuthResult::Permerror),
-        _ => stated(text),
+    match stated(text) {
+        Stated::Other(word) => match &*word.to_ascii_lowercase() {
+            "hardfail" => Stated::Known(AuthResult::Fail),
+            "unknown" => Stated::Known(AuthResult::Temperror),
+            "error" => Stated::Known(AuthResult::Permerror),
+            _ => Stated::Other(word),
+        },
+        known => known,
+    }
+}
+
+/// A text without the white space around it.
+pub(super) fn trimmed(text: &str) -> &str {
+    // Looking for white space of any script takes several times as long.
+    if text.is_ascii() {
+        text.trim_ascii()
+    } else {
+        text.trim()
     }
 }
 

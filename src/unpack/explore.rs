@@ -13,7 +13,7 @@ use super::{
     transfer::{Encoding, base64},
 };
 use crate::{
-    limits::{MAX_FILE_NAME, SNIFF},
+    limits::{MAX_FILE_NAME, READ_CHUNK, SNIFF},
     terms::Rejection,
 };
 
@@ -33,6 +33,21 @@ struct Piece<'a> {
     source: Source<'a>,
     /// Containers that were opened on the way to it.
     depth: usize,
+}
+
+/// How a piece begins.
+#[derive(Default)]
+struct Start {
+    bytes: Vec<u8>,
+    /// Nothing follows.
+    is_whole: bool,
+}
+
+impl Start {
+    /// As much of it as tells what it is.
+    fn head(&self) -> &[u8] {
+        &self.bytes[..self.bytes.len().min(SNIFF)]
+    }
 }
 
 impl<'a> Piece<'a> {
@@ -108,7 +123,7 @@ impl<'a> Explorer<'a> {
             }
             Role::Ends if self.pairing.end(&leaf.part) => {}
             Role::Ends => self.reject(&leaf.part, Rejection::NoFeedback),
-            Role::Feedback => self.document(Piece::of(leaf), Shape::Feedback),
+            Role::Feedback => self.document(Piece::of(leaf), Start::default(), Shape::Feedback),
             Role::Content => self.content(leaf),
             Role::Message | Role::Header => match self.pairing.reported(&leaf.part) {
                 Some(waiting) => {
@@ -133,26 +148,33 @@ impl<'a> Explorer<'a> {
     fn content(&mut self, leaf: Leaf<'a>) {
         let is_attached = leaf.attached;
         let piece = Piece::of(leaf);
-        let head = peek(&piece).unwrap_or_default();
-        match sniff::look(&head) {
+        let start = peek(&piece.source).unwrap_or_default();
+        match sniff::look(start.head()) {
             // What a mail says to people, and what it carries besides.
             Look::Html | Look::Other => {}
             Look::Nothing | Look::Unused if !is_attached => {}
             Look::Nothing | Look::Unused => self.reject(&piece.part, Rejection::Empty),
-            Look::Document(Shape::Xml) if !is_attached && !means_xml(&head) => {}
+            Look::Document(Shape::Xml) if !is_attached && !means_xml(start.head()) => {}
             Look::Zlib if !sniff::inflates(piece.source.open()) => {}
-            _ => self.explore(piece),
+            look => self.open(piece, start, look),
+        }
+    }
+
+    /// Looks into one piece and opens it.
+    fn explore(&mut self, piece: Piece<'a>) {
+        match peek(&piece.source) {
+            Ok(start) => {
+                let look = sniff::look(start.head());
+                self.open(piece, start, look);
+            }
+            Err(rejection) => self.reject(&piece.part, rejection),
         }
     }
 
     /// Opens one piece; the recursion is as deep as containers may be.
-    fn explore(&mut self, piece: Piece<'a>) {
-        let head = match peek(&piece) {
-            Ok(head) => head,
-            Err(rejection) => return self.reject(&piece.part, rejection),
-        };
-        match sniff::look(&head) {
-            Look::Document(shape) => self.document(piece, shape),
+    fn open(&mut self, piece: Piece<'a>, start: Start, look: Look) {
+        match look {
+            Look::Document(shape) => self.document(piece, start, shape),
             Look::Gzip => self.inner(piece, Layer::Gzip),
             Look::Zlib => self.inner(piece, Layer::Zlib),
             Look::Zip => self.zip(&piece),
@@ -161,7 +183,7 @@ impl<'a> Explorer<'a> {
         }
     }
 
-    fn document(&mut self, piece: Piece<'a>, shape: Shape) {
+    fn document(&mut self, piece: Piece<'a>, start: Start, shape: Shape) {
         let is_failure = matches!(shape, Shape::Feedback | Shape::Notice);
         let has_room = self.found.documents.len() < self.bounds.documents;
         if is_failure {
@@ -182,7 +204,11 @@ impl<'a> Explorer<'a> {
             part: piece.part,
             file_name: piece.file_name,
             shape,
-            source: piece.source,
+            source: if start.is_whole && !piece.source.is_plain() {
+                Source::new(Encoding::Plain, start.bytes.into())
+            } else {
+                piece.source
+            },
         });
     }
 
@@ -228,10 +254,13 @@ impl<'a> Explorer<'a> {
                 source: archive.within(Layer::Member(member), self.account.another()),
                 depth: piece.depth + 1,
             };
-            // Texts and pictures beside the report are nobody's fault.
-            let look = peek(&inside).map(|head| sniff::look(&head));
-            if !matches!(look, Ok(Look::Other | Look::Html)) {
-                self.explore(inside);
+            match peek(&inside.source) {
+                Ok(start) => match sniff::look(start.head()) {
+                    // Texts and pictures beside the report are nobody's fault.
+                    Look::Other | Look::Html => {}
+                    look => self.open(inside, start, look),
+                },
+                Err(rejection) => self.reject(&inside.part, rejection),
             }
         }
         if before == self.found.documents.len() + self.found.rejected.len() {
@@ -262,16 +291,26 @@ impl<'a> Explorer<'a> {
     }
 }
 
-/// The first bytes of a piece.
-fn peek(piece: &Piece<'_>) -> Result<Vec<u8>, Rejection> {
-    let mut head = Vec::new();
-    piece
-        .source
-        .open()
-        .take(SNIFF as u64)
-        .read_to_end(&mut head)
-        .map_err(|error| Rejection::within(&error).unwrap_or(Rejection::BadContainer))?;
-    Ok(head)
+/// Looks at the start of a piece. A short one that lies in containers is read to its end, so that
+/// most reports are inflated once, and not each time they are opened.
+fn peek(source: &Source<'_>) -> Result<Start, Rejection> {
+    let most = if source.layers.is_empty() {
+        SNIFF
+    } else {
+        READ_CHUNK
+    };
+    let mut bytes = Vec::with_capacity(most.min(2 * SNIFF));
+    let read = source.open().take(most as u64).read_to_end(&mut bytes);
+    match read {
+        // What fails later fails again when the document is read, which tells where.
+        Err(error) if bytes.len() < SNIFF => {
+            Err(Rejection::within(&error).unwrap_or(Rejection::BadContainer))
+        }
+        read => Ok(Start {
+            is_whole: read.is_ok() && bytes.len() < most,
+            bytes,
+        }),
+    }
 }
 
 /// Whether a part that looks like XML and is labelled as a text or a picture is a report all the

@@ -6,7 +6,7 @@
 
 use std::{io::Read, sync::Arc};
 
-use super::inflate::Source;
+use super::{inflate::Source, mime::lines};
 use crate::limits::MAX_HEADER;
 
 /// What the walk through a mail has come by.
@@ -92,8 +92,7 @@ fn is_within(part: &str, outer: &str) -> bool {
 pub(super) fn header(raw: &[u8]) -> &[u8] {
     let raw = raw.trim_ascii_start();
     let whole = &raw[..raw.len().min(MAX_HEADER)];
-    let lines = whole.split_inclusive(|&byte| byte == b'\n');
-    let fields = lines.take_while(|line| !line.trim_ascii().is_empty());
+    let fields = lines(whole).take_while(|line| !line.trim_ascii().is_empty());
     let end: usize = fields.map(<[u8]>::len).sum();
     if end == whole.len() && end < raw.len() {
         // Cut in the middle of a line.

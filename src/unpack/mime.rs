@@ -79,6 +79,7 @@ impl Leaf<'_> {
 /// A walk through one mail, with what it has used of its bounds.
 pub(super) struct Walk<'b> {
     bounds: &'b Bounds,
+    parser: MessageParser,
     room: Room,
     parts: usize,
     headers: usize,
@@ -107,6 +108,9 @@ impl<'b> Walk<'b> {
     pub(super) fn new(bounds: &'b Bounds, room: Room) -> Self {
         Self {
             bounds,
+            parser: MessageParser::new()
+                .with_mime_headers()
+                .default_header_ignore(),
             room,
             parts: 0,
             headers: 0,
@@ -176,7 +180,7 @@ impl<'b> Walk<'b> {
         let Some((block, body)) = self.split(raw) else {
             return self.reject(name, Rejection::MimeTooComplex);
         };
-        let mut fields = fields(&block);
+        let mut fields = fields(&self.parser, &block);
         if fields.major.is_empty() && !default.is_empty() {
             default.clone_into(&mut fields.major);
             "rfc822".clone_into(&mut fields.minor);
@@ -400,7 +404,7 @@ impl<'b> Walk<'b> {
 }
 
 /// The lines, with their ends, found by words and not by bytes.
-fn lines(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn lines(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let here = rest;
         // In memory there is nothing to fail.
@@ -457,15 +461,12 @@ fn find_typo(block: &[u8]) -> Option<usize> {
 }
 
 /// Reads the fields of one part. The block holds at most four, each bounded.
-fn fields(block: &[u8]) -> Fields {
+fn fields(parser: &MessageParser, block: &[u8]) -> Fields {
     if block.is_empty() {
         return Fields::default();
     }
     let mut whole = block.to_vec();
     whole.extend_from_slice(b"\r\n\r\n");
-    let parser = MessageParser::new()
-        .with_mime_headers()
-        .default_header_ignore();
     let Some(parsed) = parser.parse_headers(&whole).filter(|m| !m.parts.is_empty()) else {
         return Fields::default();
     };

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 
-use super::Shape;
+use super::{Shape, mime::lines};
 use crate::limits::SNIFF;
 
 /// What the head of some bytes looks like.
@@ -116,7 +116,7 @@ fn is_in_name(byte: u8) -> bool {
 
 /// The fields of RFC 5965 section 3.1, of which `Feedback-Type` is the one that must be there.
 fn is_feedback(text: &[u8]) -> bool {
-    text.split(|&byte| byte == b'\n')
+    lines(text)
         .take_while(|line| !line.trim_ascii().is_empty())
         .any(|line| {
             line.get(..14)
@@ -131,8 +131,7 @@ fn is_notice(text: &[u8]) -> bool {
         let start = line.trim_ascii_start().get(..label.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(label))
     };
-    LABELS.iter().all(|label| {
-        let mut lines = text.split(|&byte| byte == b'\n');
-        lines.any(|line| starts(line, label))
-    })
+    LABELS
+        .iter()
+        .all(|label| lines(text).any(|line| starts(line, label)))
 }

@@ -68,23 +68,40 @@ impl<'a> Base64<'a> {
         }
     }
 
-    fn decode(&mut self, text: &[u8]) {
-        let (mut word, mut digits) = (self.word, self.digits);
-        for &byte in text {
+    fn decode(&mut self, mut text: &[u8]) {
+        loop {
+            if self.digits == 0 {
+                text = self.decode_quanta(text);
+            }
+            let Some((&byte, rest)) = text.split_first() else {
+                return;
+            };
+            text = rest;
             let value = BASE64[usize::from(byte)];
             if value < 64 {
-                word = word << 6 | u32::from(value);
-                digits += 1;
-                if digits == 4 {
-                    self.block.extend_from_slice(&word.to_be_bytes()[1..]);
-                    (word, digits) = (0, 0);
-                }
-            } else if byte == b'=' {
-                flush(&mut self.block, word, digits);
-                (word, digits) = (0, 0);
+                self.word = self.word << 6 | u32::from(value);
+                self.digits += 1;
+            }
+            if self.digits == 4 || byte == b'=' {
+                flush(&mut self.block, self.word, self.digits);
+                (self.word, self.digits) = (0, 0);
             }
         }
-        (self.word, self.digits) = (word, digits);
+    }
+
+    /// Decodes as long as four digits follow each other, which is to the end of the line; gives
+    /// the rest.
+    fn decode_quanta<'t>(&mut self, mut text: &'t [u8]) -> &'t [u8] {
+        while let Some((quantum, rest)) = text.split_first_chunk::<4>() {
+            let [a, b, c, d] = quantum.map(|byte| u32::from(BASE64[usize::from(byte)]));
+            if a | b | c | d > 63 {
+                break;
+            }
+            let word = a << 18 | b << 12 | c << 6 | d;
+            self.block.extend_from_slice(&word.to_be_bytes()[1..]);
+            text = rest;
+        }
+        text
     }
 }
 
@@ -96,6 +113,7 @@ impl BufRead for Base64<'_> {
             while self.block.is_empty() && !self.rest.is_empty() {
                 let (text, rest) = self.rest.split_at(self.rest.len().min(READ_CHUNK));
                 self.rest = rest;
+                self.block.reserve(text.len() / 4 * 3 + 3);
                 self.decode(text);
                 if rest.is_empty() {
                     flush(&mut self.block, self.word, self.digits);
@@ -118,11 +136,12 @@ impl Read for Base64<'_> {
     }
 }
 
-/// The bytes of an unfinished quantum.
+/// The bytes of a quantum, which may be unfinished.
 fn flush(out: &mut Vec<u8>, word: u32, digits: u32) {
     match digits {
         2 => out.extend_from_slice(&(word << 12).to_be_bytes()[1..2]),
         3 => out.extend_from_slice(&(word << 6).to_be_bytes()[1..3]),
+        4 => out.extend_from_slice(&word.to_be_bytes()[1..]),
         _ => {}
     }
 }

@@ -1,0 +1,141 @@
+//! Import into SQLite, durable at exit, beside reading alone and beside bare rows.
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+use anyhow::{Context as _, ensure};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike,
+};
+use rua_milter::report::Record;
+use rusqlite::{Connection, params};
+use serde::Deserialize;
+
+use crate::{cpu, profile::Profile, readers};
+
+/// Imports and fillings, of which the cheapest counts.
+const ROUNDS: usize = 3;
+
+/// Compares the CPU time of `program import` with that of reading, `read` seconds, and with that
+/// of writing the same records as bare rows.
+pub fn compare(profile: &Profile, folder: &str, program: &str, read: f64) -> anyhow::Result<()> {
+    let (domains, records) = readers::records(&profile.mails)?;
+    let (mut import, mut rows) = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..ROUNDS {
+        import = import.min(import_once(profile, folder, program, &domains)?);
+        rows = rows.min(bare_rows(&records)?);
+    }
+    let name = &profile.name;
+    let rate = |seconds: f64| (profile.truth.records as f64 / seconds / 1000.0).round();
+    println!(
+        "{name:5} import: {:.1} x the CPU time of reading",
+        import / read
+    );
+    println!(
+        "{name:5} import: {} thousand records a CPU second; bare rows with two indexes: {}",
+        rate(import),
+        rate(rows)
+    );
+    Ok(())
+}
+
+/// What `import --json` prints.
+#[derive(Deserialize)]
+struct Totals {
+    stored: usize,
+    messages: u64,
+}
+
+/// CPU seconds of one import into a fresh data directory.
+fn import_once(
+    profile: &Profile,
+    folder: &str,
+    program: &str,
+    domains: &BTreeSet<String>,
+) -> anyhow::Result<f64> {
+    let dir = tempfile::tempdir()?;
+    let config = dir.path().join("rua-milter.toml");
+    let mut text = format!("data_dir = {:?}\n", dir.path().join("data"));
+    for domain in domains {
+        text += &format!("[[domain]]\nname = {domain:?}\nrua = [\"rua@reports.example\"]\n");
+    }
+    fs::create_dir(dir.path().join("data"))?;
+    fs::write(&config, text)?;
+    let before = children()?;
+    let output = Command::new(program)
+        .arg("--config")
+        .arg(&config)
+        .args(["import", "--json"])
+        .arg(Path::new(folder).join("mail"))
+        .output()
+        .context("import")?;
+    let seconds = children()? - before;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let totals: Totals = serde_json::from_slice(&output.stdout)?;
+    let expected = (profile.mails.len(), profile.truth.messages);
+    ensure!(
+        (totals.stored, totals.messages) == expected,
+        "import lost something"
+    );
+    Ok(seconds)
+}
+
+/// CPU seconds of the children that have ended.
+fn children() -> anyhow::Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Ok(micros as f64 / 1e6)
+}
+
+/// CPU seconds of writing the records, and a row for each of their DKIM and SPF results, with two
+/// indexes, in one durable transaction: what a plain store of them would cost.
+fn bare_rows(records: &[Record]) -> anyhow::Result<f64> {
+    let dir = tempfile::tempdir()?;
+    let mut connection = Connection::open(dir.path().join("rows.sqlite"))?;
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         CREATE TABLE record (id INTEGER PRIMARY KEY, ip BLOB, count INTEGER, disposition TEXT,
+             dkim TEXT, spf TEXT, header_from TEXT);
+         CREATE TABLE auth (record INTEGER, kind INTEGER, domain TEXT, selector TEXT, result TEXT);
+         CREATE INDEX by_ip ON record (ip);
+         CREATE INDEX by_domain ON record (header_from, dkim, spf);",
+    )?;
+    let start = cpu();
+    let transaction = connection.transaction()?;
+    {
+        let mut row =
+            transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+        let mut auth = transaction.prepare("INSERT INTO auth VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        for (id, record) in records.iter().enumerate() {
+            let ip = match record.source_ip {
+                std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
+                std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
+            };
+            let results = (record.dkim.known(), record.spf.known());
+            row.execute(params![
+                id,
+                ip,
+                i64::try_from(record.count)?,
+                record.disposition.known().map(|word| word.as_str()),
+                results.0.map(|word| word.as_str()),
+                results.1.map(|word| word.as_str()),
+                record.header_from,
+            ])?;
+            for dkim in &record.dkim_auth {
+                let result = dkim.result.known().map(|word| word.as_str());
+                auth.execute(params![id, 0, dkim.domain, dkim.selector, result])?;
+            }
+            for spf in &record.spf_auth {
+                let result = spf.result.known().map(|word| word.as_str());
+                auth.execute(params![id, 1, spf.domain, "", result])?;
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok((cpu() - start).as_secs_f64())
+}
