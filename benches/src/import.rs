@@ -1,6 +1,9 @@
 //! Import into SQLite, durable at exit, beside reading alone and beside bare rows.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeSet, env, fs, os::unix::process::CommandExt as _, path::Path,
+    process::Command,
+};
 
 use anyhow::{Context as _, ensure};
 use nix::sys::{
@@ -13,16 +16,19 @@ use serde::Deserialize;
 
 use crate::{cpu, profile::Profile, readers};
 
+/// The name by which this program is called to be the product's.
+pub const PROGRAM: &str = "rua-milter";
+
 /// Imports and fillings, of which the cheapest counts.
 const ROUNDS: usize = 3;
 
-/// Compares the CPU time of `program import` with that of reading, `read` seconds, and with that
+/// Compares the CPU time of `rua-milter import` with that of reading, `read` seconds, and with that
 /// of writing the same records as bare rows.
-pub fn compare(profile: &Profile, folder: &str, program: &str, read: f64) -> anyhow::Result<()> {
+pub fn compare(profile: &Profile, folder: &str, read: f64) -> anyhow::Result<()> {
     let (domains, records) = readers::records(&profile.mails)?;
     let (mut import, mut rows) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..ROUNDS {
-        import = import.min(import_once(profile, folder, program, &domains)?);
+        import = import.min(import_once(profile, folder, &domains)?);
         rows = rows.min(bare_rows(&records)?);
     }
     let name = &profile.name;
@@ -47,12 +53,7 @@ struct Totals {
 }
 
 /// CPU seconds of one import into a fresh data directory.
-fn import_once(
-    profile: &Profile,
-    folder: &str,
-    program: &str,
-    domains: &BTreeSet<String>,
-) -> anyhow::Result<f64> {
+fn import_once(profile: &Profile, folder: &str, domains: &BTreeSet<String>) -> anyhow::Result<f64> {
     let dir = tempfile::tempdir()?;
     let config = dir.path().join("rua-milter.toml");
     let mut text = format!("data_dir = {:?}\n", dir.path().join("data"));
@@ -62,7 +63,8 @@ fn import_once(
     fs::create_dir(dir.path().join("data"))?;
     fs::write(&config, text)?;
     let before = children()?;
-    let output = Command::new(program)
+    let output = Command::new(env::current_exe()?)
+        .arg0(PROGRAM)
         .arg("--config")
         .arg(&config)
         .args(["import", "--json"])
