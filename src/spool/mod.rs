@@ -329,7 +329,7 @@ impl Reader {
             return Ok(None);
         };
         // As a column it would be in memory twice.
-        let blob = transaction.blob_open("main", "entry", "raw", id, true)?;
+        let blob = transaction.blob_open("main", "message", "raw", id, true)?;
         let mut raw = vec![0; blob.len()];
         blob.read_at_exact(&mut raw, 0)?;
         Ok(Some(Entry {
@@ -455,16 +455,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_message_comes_out_as_it_went_in_also_in_a_spool_of_an_earlier_version() {
+    async fn a_large_message_comes_out_as_it_went_in() {
         let dir = tempfile::tempdir().expect("a directory");
-        let begin = || open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
-        drop(begin());
-        let earlier = "DROP INDEX entry_waiting;
-            CREATE INDEX entry_new ON entry (attempts > 0, id) WHERE state = 'new'";
-        Connection::open(dir.path().join(FILE))
-            .and_then(|conn| conn.execute_batch(earlier))
-            .expect("the index of an earlier version");
-        let (spool, _writer) = begin();
+        let (spool, _writer) =
+            open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
         let reader = spool.reader().expect("a reader");
         for size in [
             0,
@@ -476,6 +470,43 @@ mod tests {
             let entry = reader.load(id).expect("read").expect("there");
             assert!(entry.raw == raw, "{size}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_spool_of_an_earlier_version_keeps_its_messages() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let begin = || open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
+        drop(begin());
+        let earlier = "ALTER TABLE entry ADD COLUMN raw BLOB NOT NULL DEFAULT x'';
+            DROP TABLE message;
+            DROP INDEX entry_waiting;
+            CREATE INDEX entry_new ON entry (attempts > 0, id) WHERE state = 'new';
+            PRAGMA user_version = 1";
+        let envelope = serde_json::to_string(&envelope()).expect("JSON");
+        let put = "INSERT INTO entry (state, arrived, network, size, envelope, raw)
+            VALUES ('new', 1, '', 4, ?1, ?2)";
+        Connection::open(dir.path().join(FILE))
+            .and_then(|conn| {
+                conn.execute_batch(earlier)?;
+                conn.execute(put, (envelope, &b"mail"[..]))
+            })
+            .expect("a spool of version 1");
+        let (spool, _writer) = begin();
+        let ids = spool.claim().await.expect("claimed");
+        let reader = spool.reader().expect("a reader");
+        let entry = reader.load(ids[0]).expect("read").expect("there");
+        assert_eq!((ids.len(), entry.raw), (1, b"mail".to_vec()));
+        let done = Settled {
+            done: ids,
+            ..Settled::default()
+        };
+        spool.settle(done).await.expect("settled");
+        let left = "SELECT (SELECT count(*) FROM entry) + (SELECT count(*) FROM message)";
+        let left: i64 = reader
+            .0
+            .query_row(left, [], |row| row.get(0))
+            .expect("read");
+        assert_eq!(left, 0);
     }
 
     #[tokio::test]

@@ -12,11 +12,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::SpoolError;
 
 /// `PRAGMA user_version` of this schema.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-/// `state` is `new` or `parked`. `raw` stands last: SQLite then reads the other columns without
-/// walking the overflow pages of the message. The parked ones are found by network, by which their
-/// space is shared out.
+/// `state` is `new` or `parked`. The claim finds what waits by its attempts; the parked ones are
+/// found by network, by which their space is shared out. A message lies apart from its entry: SQLite
+/// rewrites a row whole, and each try of an entry would write and hold all of its message again.
 const TABLES: &str = "
     CREATE TABLE spool (id TEXT NOT NULL, beat INTEGER NOT NULL);
     INSERT INTO spool VALUES (lower(hex(randomblob(8))), 0);
@@ -28,18 +28,22 @@ const TABLES: &str = "
         reason TEXT,
         network TEXT NOT NULL,
         size INTEGER NOT NULL,
-        envelope TEXT NOT NULL,
-        raw BLOB NOT NULL
+        envelope TEXT NOT NULL
     );
+    CREATE INDEX entry_waiting ON entry (attempts, id) WHERE state = 'new';
     CREATE INDEX entry_parked ON entry (network, size) WHERE state = 'parked';
-    PRAGMA user_version = 1;
+    CREATE TABLE message (id INTEGER PRIMARY KEY, raw BLOB NOT NULL);
+    PRAGMA user_version = 2;
 ";
 
-/// The index for the claim. The former one was over an expression, beside which SQLite writes no
-/// value in pieces; a version that knows that one works with this one.
-const WAITING: &str = "
+/// From version 1, in which an entry held its message.
+const FROM_1: &str = "
+    CREATE TABLE message (id INTEGER PRIMARY KEY, raw BLOB NOT NULL);
+    INSERT INTO message SELECT id, raw FROM entry;
     DROP INDEX IF EXISTS entry_new;
+    ALTER TABLE entry DROP COLUMN raw;
     CREATE INDEX IF NOT EXISTS entry_waiting ON entry (attempts, id) WHERE state = 'new';
+    PRAGMA user_version = 2;
 ";
 
 /// Opens the file for writing and gives it with its own name. One that SQLite calls broken is
@@ -113,17 +117,17 @@ pub fn open(path: &Path) -> Result<(Connection, String), SpoolError> {
     conn.pragma_update(None, "journal_size_limit", 64 << 20)
         .map_err(wrong)?;
 
-    let version = |conn: &Connection| conn.query_row("PRAGMA user_version", [], |row| row.get(0));
+    let version =
+        |conn: &Connection| conn.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
     let begin = rusqlite::TransactionBehavior::Immediate;
     let transaction = conn.transaction_with_behavior(begin).map_err(wrong)?;
-    if version(&transaction).map_err(wrong)? == 0 {
-        transaction.execute_batch(TABLES).map_err(wrong)?;
-    }
-    if version(&transaction).map_err(wrong)? == VERSION {
-        transaction.execute_batch(WAITING).map_err(wrong)?;
+    match version(&transaction).map_err(wrong)? {
+        0 => transaction.execute_batch(TABLES).map_err(wrong)?,
+        1 => transaction.execute_batch(FROM_1).map_err(wrong)?,
+        _ => {}
     }
     transaction.commit().map_err(wrong)?;
-    let found: i64 = version(&conn).map_err(wrong)?;
+    let found = version(&conn).map_err(wrong)?;
     if found != VERSION {
         return Err(SpoolError::Schema {
             path: path.to_owned(),
@@ -199,12 +203,8 @@ mod tests {
         let path = dir.path().join("spool.sqlite");
         let (conn, first) = open_or_set_aside(&path).expect("a spool");
         for _ in 0..100 {
-            conn.execute(
-                "INSERT INTO entry (state, arrived, network, size, envelope, raw)
-                 VALUES ('new', 1, '', 1000, '{}', randomblob(1000))",
-                [],
-            )
-            .expect("put");
+            conn.execute("INSERT INTO message (raw) VALUES (randomblob(1000))", [])
+                .expect("put");
         }
         drop(conn);
         let mut bytes = std::fs::read(&path).expect("read");

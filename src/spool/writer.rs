@@ -246,17 +246,10 @@ fn put(
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     // A thousand recipients take a megabyte, whatever the message does.
     let bytes = (entry.raw.len() + envelope.len()) as u64;
-    // SQLite makes two copies of a value that it is given whole.
-    let in_pieces = entry.raw.len() > SPOOL_WHOLE;
-    let raw = if in_pieces {
-        ToSqlOutput::ZeroBlob(entry.raw.len() as u64)
-    } else {
-        ToSqlOutput::Borrowed(ValueRef::Blob(&entry.raw))
-    };
     transaction
         .prepare_cached(
-            "INSERT INTO entry (state, arrived, reason, network, size, envelope, raw)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO entry (state, arrived, reason, network, size, envelope)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute((
             if entry.parked.is_some() {
@@ -269,13 +262,9 @@ fn put(
             &network,
             bytes,
             envelope,
-            raw,
         ))?;
     let id = transaction.last_insert_rowid();
-    if in_pieces {
-        let mut blob = transaction.blob_open("main", "entry", "raw", id, false)?;
-        blob.write_all_at(&entry.raw, 0)?;
-    }
+    put_message(transaction, id, &entry.raw)?;
     if entry.parked.is_some() {
         depth.park(network, 1, bytes);
     } else {
@@ -283,6 +272,25 @@ fn put(
         depth.new_bytes += bytes;
     }
     Ok(id)
+}
+
+/// Writes the message of an entry, or another in its place.
+fn put_message(transaction: &Transaction<'_>, id: i64, raw: &[u8]) -> Result<(), rusqlite::Error> {
+    // SQLite makes two copies of a value that it is given whole.
+    let in_pieces = raw.len() > SPOOL_WHOLE;
+    let value = if in_pieces {
+        ToSqlOutput::ZeroBlob(raw.len() as u64)
+    } else {
+        ToSqlOutput::Borrowed(ValueRef::Blob(raw))
+    };
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO message (id, raw) VALUES (?1, ?2)")?
+        .execute((id, value))?;
+    if in_pieces {
+        let mut blob = transaction.blob_open("main", "message", "raw", id, false)?;
+        blob.write_all_at(raw, 0)?;
+    }
+    Ok(())
 }
 
 /// Untried entries by the batch; when there are none, the oldest tried one alone. One that has
@@ -324,7 +332,8 @@ fn claim(transaction: &Transaction<'_>, depth: &mut Depth) -> Result<Vec<i64>, r
 /// What a later version may read: not a message of which the door kept only the head (?1 bytes), nor
 /// one that the operator does not want, of which only the header is there.
 pub(super) const RETRIED: &str = "state = 'parked' AND reason <> 'failure_reports_off'
-    AND NOT (reason = 'too_large' AND length(raw) = ?1)";
+    AND NOT (reason = 'too_large'
+        AND (SELECT length(raw) FROM message WHERE message.id = entry.id) = ?1)";
 
 /// What ended the program counts as tried, so that it comes alone, and not for ever.
 fn retry(transaction: &Transaction<'_>, depth: &mut Depth) -> Result<Vec<i64>, rusqlite::Error> {
@@ -368,11 +377,11 @@ fn settle(
 ) -> Result<(), rusqlite::Error> {
     let mut delete = transaction
         .prepare_cached("DELETE FROM entry WHERE id = ?1 AND state = 'new' RETURNING size")?;
+    let mut delete_message = transaction.prepare_cached("DELETE FROM message WHERE id = ?1")?;
     for id in &settled.done {
-        let sizes = delete
-            .query_map([id], |row| row.get(0))?
-            .collect::<Result<Vec<u64>, _>>()?;
-        for bytes in sizes {
+        let size = delete.query_row([id], |row| row.get(0)).optional()?;
+        if let Some(bytes) = size {
+            delete_message.execute([id])?;
             depth.take_new(bytes);
         }
     }
@@ -397,8 +406,10 @@ fn shorten(
     id: i64,
     raw: &[u8],
 ) -> Result<(), rusqlite::Error> {
-    let mut size = transaction
-        .prepare_cached("SELECT size, length(raw) FROM entry WHERE id = ?1 AND state = 'new'")?;
+    let mut size = transaction.prepare_cached(
+        "SELECT size, length(raw) FROM entry JOIN message USING (id)
+         WHERE id = ?1 AND state = 'new'",
+    )?;
     let held = size.query_row([id], |row| {
         Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
     });
@@ -406,9 +417,10 @@ fn shorten(
         return Ok(());
     };
     let after = before.saturating_sub(message) + raw.len() as u64;
+    put_message(transaction, id, raw)?;
     transaction
-        .prepare_cached("UPDATE entry SET raw = ?2, size = ?3 WHERE id = ?1")?
-        .execute((id, raw, after))?;
+        .prepare_cached("UPDATE entry SET size = ?2 WHERE id = ?1")?
+        .execute((id, after))?;
     depth.new_bytes = depth.new_bytes.saturating_sub(before) + after;
     Ok(())
 }

@@ -474,7 +474,7 @@ fn replay_stores_parked_mails_that_can_be_read_now() {
     assert_eq!(place.messages(), before);
 
     let good = mails::attached(RUA, &mails::gzip(whole.as_bytes()));
-    let sql = "UPDATE entry SET raw = ?1, size = length(?1) WHERE raw = ?2";
+    let sql = "UPDATE message SET raw = ?1 WHERE raw = ?2";
     place
         .open("spool.sqlite")
         .execute(sql, (&good, &half))

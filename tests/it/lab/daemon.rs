@@ -272,7 +272,9 @@ impl Daemon {
             return Vec::new();
         }
         let read = || -> rusqlite::Result<Vec<T>> {
-            let query = format!("SELECT {column} FROM entry WHERE state = ?1 ORDER BY id");
+            let query = format!(
+                "SELECT {column} FROM entry JOIN message USING (id) WHERE state = ?1 ORDER BY id"
+            );
             database(&path)?
                 .prepare(&query)?
                 .query_map([state], |row| row.get(0))?
