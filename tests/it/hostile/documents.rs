@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    BEGIN, KIB, MIB, TAIL, changed, head, import, inspect, inspect_much, lab::gzip, mail, record,
-    report, squeeze, swollen, with,
+    BEGIN, KIB, MIB, TAIL, changed, facts, head, import, inspect, inspect_much, lab::gzip, mail,
+    record, report, squeeze, swollen, with,
 };
 
 #[test]
@@ -160,6 +160,22 @@ fn h29_dates() {
             ["1 bad_dates"]
         );
     }
+    // What can be is shown; whether it is believed depends on who brings it, and when.
+    for (what, file, note) in [
+        ("1970", begin("100000"), "before 2010"),
+        (
+            "400 days",
+            end(&(BEGIN + 400 * 86_400).to_string()),
+            "366 days",
+        ),
+        ("2099", end("4070908800"), "ends in the future"),
+    ] {
+        let found = facts(&format!("h29, {what}"), &mail(&file), 0);
+        assert_eq!(found[0]["records"], 1, "{what}");
+        assert!(found[0]["notes"].to_string().contains(note), "{found:?}");
+    }
+    let ahead = import("h29, 2099", &mail(&end("4070908800")));
+    assert_eq!((&ahead["stored"], &ahead["parked"]), (&0.into(), &1.into()));
 }
 
 #[test]

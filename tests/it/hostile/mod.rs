@@ -185,10 +185,7 @@ fn import(what: &str, input: &[u8]) -> Value {
         path.to_str().unwrap(),
     ];
     let run = run(&args);
-    // SQLite holds a row of the spool twice while it counts an attempt.
-    #[expect(clippy::cast_precision_loss, reason = "far from it")]
-    let most = MOST_MIB.max(30.0 + 3.0 * input.len() as f64 / MIB as f64);
-    run.check(&format!("{what}, import"), most);
+    run.check(&format!("{what}, import"), MOST_MIB);
     serde_json::from_str(&run.stdout).unwrap()
 }
 
