@@ -8,7 +8,7 @@ use rua_milter::{
 };
 
 /// A failure report reads twice the same, tells at SMTP time what it is about, and redacted holds
-/// no local part. What is kept of one that cannot be used is read as the same once it can.
+/// no local part. What is kept of one that cannot be used is a mail that can be read again.
 pub fn failure(input: &[u8]) {
     let found = unpack::documents(input, &Bounds::default());
     let failures = found
@@ -60,26 +60,16 @@ fn is_redacted(report: FailureReport) {
     assert_eq!(once, format!("{:?}", redacted.redacted()));
 }
 
-/// What is kept of a mail that is parked is a mail with the same reports, and is kept as it is.
+/// What is kept of a mail that is parked is a mail again, with these reports and nothing else.
 fn is_kept(raw: &[u8], documents: &[Document<'_>]) {
-    let kept = |raw: &[u8], documents: &[Document<'_>]| {
-        let failures = documents
-            .iter()
-            .filter(|document| document.headers.is_some());
-        let parts = failures.map(|document| (document.open(), document.shape == Shape::Notice));
-        report::failure::kept(unpack::header(raw), parts, true)
-    };
-    let once = kept(raw, documents);
-    let found = unpack::documents(&once, &Bounds::default());
-    assert!(
-        found
-            .documents
-            .iter()
-            .all(|document| document.headers.is_some())
-    );
-    let twice = kept(&once, &found.documents);
-    assert_eq!(
-        String::from_utf8_lossy(&once),
-        String::from_utf8_lossy(&twice)
-    );
+    let failures = documents
+        .iter()
+        .filter(|document| document.headers.is_some());
+    let count = failures.clone().count();
+    let parts = failures.map(|document| (document.open(), document.shape == Shape::Notice));
+    let kept = report::failure::kept(unpack::header(raw), parts, true);
+    let found = unpack::documents(&kept, &Bounds::default());
+    let mut again = found.documents.iter();
+    assert!(again.all(|document| document.headers.is_some()));
+    assert!(found.documents.len() <= count);
 }

@@ -42,10 +42,12 @@ pub fn kept<R: Read>(
     });
     // No text holds its own digest.
     let boundary = Digest(Sha256::digest(parts.concat()).into());
+    // First what we wrote: a field of theirs might make a mail look like a bare document.
     let mut text = vec![
-        mail.0,
         LABEL.to_owned(),
-        format!("boundary={boundary}\r\n\r\n"),
+        format!("boundary={boundary}\r\n"),
+        mail.0,
+        "\r\n".to_owned(),
     ];
     for part in &parts {
         text.push(format!("--{boundary}\r\n{part}"));

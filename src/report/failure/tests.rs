@@ -194,6 +194,8 @@ fn of_what_is_parked_nothing_is_kept_but_headers() {
         From: secret@x.example\r\n";
     let reports = [(fields.as_bytes(), false), (notice.as_bytes(), true)];
     let mail = String::from_utf8(kept(header.as_bytes(), reports, true)).unwrap();
+    // Whatever their first field is, it is a mail.
+    assert!(mail.starts_with("mime-version: 1.0\r\n"), "{mail}");
     assert!(
         !mail.contains("secret") && !mail.contains("c2VjcmV0"),
         "{mail}"
