@@ -46,7 +46,7 @@ fn h19_encodings() {
         ("windows-1252", declared("windows-1252")),
         ("no UTF-8", latin.clone()),
     ] {
-        let found = super::facts(&format!("h19, {what}"), &mail(&gzip(&file)), 0);
+        let found = facts(&format!("h19, {what}"), &mail(&gzip(&file)), 0);
         assert_eq!(found[0]["org_name"], "Müller & Söhne", "{what}");
     }
 }
