@@ -19,6 +19,9 @@ use crate::{
     terms::Rejection,
 };
 
+/// Bytes that the names of elements mostly come to.
+const USUAL_NAME: usize = 8;
+
 /// Builds a report from tokens.
 pub(super) struct Assembler<'s> {
     sink: &'s mut dyn FnMut(Record),
@@ -79,7 +82,7 @@ impl<'s> Assembler<'s> {
             sink,
             head_only: false,
             stack: Vec::with_capacity(MAX_XML_DEPTH),
-            names: String::new(),
+            names: String::with_capacity(MAX_XML_DEPTH * USUAL_NAME),
             starts: Vec::with_capacity(MAX_XML_DEPTH),
             text: String::new(),
             lang: None,
@@ -157,6 +160,39 @@ impl<'s> Assembler<'s> {
 
     /// An element starts. `name` and `attributes` are as the document writes them.
     pub(super) fn start(&mut self, name: &str, attributes: &str) -> Result<(), Rejection> {
+        let (prefix, local) = match name.bytes().position(|byte| byte == b':') {
+            Some(at) => (&name[..at], &name[at + 1..]),
+            None => ("", name),
+        };
+        let place = self.place(prefix, local)?;
+        if !attributes.is_empty() {
+            self.language(place, attributes);
+        }
+        self.push(place, name);
+        Ok(())
+    }
+
+    /// A whole element without prefix or attributes that holds a text and nothing else, of at most
+    /// [`MAX_TOKEN`] bytes.
+    pub(super) fn element(&mut self, name: &str, text: &str) -> Result<(), Rejection> {
+        let place = self.place("", name)?;
+        if let Place::Leaf(field) = place {
+            self.leaf(field, text);
+            return Ok(());
+        }
+        self.push(place, name);
+        self.text(text)?;
+        self.end()
+    }
+
+    fn push(&mut self, place: Place, name: &str) {
+        self.stack.push(place);
+        self.starts.push(self.names.len());
+        self.names.push_str(name);
+    }
+
+    /// Where an element that starts here leads.
+    fn place(&mut self, prefix: &str, local: &str) -> Result<Place, Rejection> {
         self.count()?;
         self.astray = false;
         if self.stack.len() >= MAX_XML_DEPTH {
@@ -166,10 +202,6 @@ impl<'s> Assembler<'s> {
         if self.root == Root::Closed {
             return Err(Rejection::IllFormed);
         }
-        let (prefix, local) = match name.bytes().position(|byte| byte == b':') {
-            Some(at) => (&name[..at], &name[at + 1..]),
-            None => ("", name),
-        };
         let place = match self.stack.last() {
             None | Some(Place::Schema) => self.root(prefix, local)?,
             Some(&parent) => {
@@ -185,13 +217,7 @@ impl<'s> Assembler<'s> {
             }
         };
         self.enter(place)?;
-        if !attributes.is_empty() {
-            self.language(place, attributes);
-        }
-        self.stack.push(place);
-        self.starts.push(self.names.len());
-        self.names.push_str(name);
-        Ok(())
+        Ok(place)
     }
 
     fn language(&mut self, place: Place, attributes: &str) {
@@ -228,10 +254,8 @@ impl<'s> Assembler<'s> {
             Place::Policy if std::mem::replace(&mut self.seen.policy, true) => {
                 return Err(Rejection::IllFormed);
             }
-            Place::Record => {
-                self.seen.record = true;
-                self.draft = Draft::default();
-            }
+            // The one before took all of its draft with it.
+            Place::Record => self.seen.record = true,
             Place::Reason | Place::Leaf(_) => self.text.clear(),
             _ => {}
         }
@@ -297,7 +321,13 @@ impl<'s> Assembler<'s> {
         }
         match self.stack.pop() {
             None => return Err(Rejection::IllFormed),
-            Some(Place::Leaf(field)) => self.leaf(field),
+            Some(Place::Leaf(field)) => {
+                let mut text = std::mem::take(&mut self.text);
+                self.leaf(field, &text);
+                // Text after a leaf within a `reason` is not its type.
+                text.clear();
+                self.text = text;
+            }
             Some(Place::Reason) => self.draft.end_reason(&self.text, &mut self.notes),
             Some(Place::Dkim) => self.draft.end_dkim(&mut self.notes),
             Some(Place::Spf) => self.draft.end_spf(&mut self.notes),
@@ -314,8 +344,8 @@ impl<'s> Assembler<'s> {
         Ok(())
     }
 
-    fn leaf(&mut self, field: Field) {
-        let trimmed = values::trimmed(&self.text);
+    fn leaf(&mut self, field: Field, text: &str) {
+        let trimmed = values::trimmed(text);
         let text = values::bounded(trimmed);
         if text.len() < trimmed.len() {
             self.notes.add(Oddity::LongText);
@@ -327,8 +357,6 @@ impl<'s> Assembler<'s> {
         if !taken {
             self.notes.add(Oddity::Repeated);
         }
-        // Text after a leaf within a `reason` is not its type.
-        self.text.clear();
         self.lang = None;
     }
 

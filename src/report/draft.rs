@@ -1,5 +1,7 @@
 //! One record of an aggregate report in the making, and what the finished ones add up to.
 
+use std::net::IpAddr;
+
 use super::{
     DkimAuth, Lang, Reason, Record, SpfAuth, Stated, Totals,
     fields::Field,
@@ -16,8 +18,8 @@ use crate::{
 /// One record in the making.
 #[derive(Default)]
 pub(super) struct Draft {
-    source_ip: Option<String>,
-    count: Option<String>,
+    source_ip: Stated<IpAddr>,
+    count: Stated<u64>,
     disposition: Stated<Disposition>,
     dkim: Stated<Aligned>,
     spf: Stated<Aligned>,
@@ -36,8 +38,8 @@ impl Draft {
     /// Sets one field; `false` if it came before, `None` if it is none of a record's.
     pub(super) fn set(&mut self, field: Field, text: &str, lang: &mut Lang) -> Option<bool> {
         Some(match field {
-            Field::SourceIp => once(&mut self.source_ip, text),
-            Field::Count => once(&mut self.count, text),
+            Field::SourceIp => first(&mut self.source_ip, values::read(text, values::address)),
+            Field::Count => first(&mut self.count, values::read(text, values::count)),
             Field::HeaderFrom => once(&mut self.header_from, text),
             Field::EnvelopeFrom => once(&mut self.envelope_from, text),
             Field::EnvelopeTo => once(&mut self.envelope_to, text),
@@ -96,13 +98,12 @@ impl Draft {
             return Err(Rejection::TooLarge);
         }
         tally.seen += 1;
-        let count = self.count.as_deref().and_then(values::count);
-        let stated_ip = self.source_ip.as_deref().unwrap_or_default();
-        if stated_ip.is_empty() && count == Some(0) && tally.null.is_none() {
+        let count = self.count.known();
+        if self.source_ip == Stated::Not && count == Some(0) && tally.null.is_none() {
             tally.null = Some(tally.seen);
             return Ok(None);
         }
-        let Some(source_ip) = values::address(stated_ip) else {
+        let Some(source_ip) = self.source_ip.known() else {
             tally.skips.add(tally.seen, LeftOut::SourceIp, notes);
             return Ok(None);
         };
@@ -117,7 +118,7 @@ impl Draft {
             dkim: self.dkim,
             spf: self.spf,
             reasons: self.reasons,
-            header_from: self.header_from.unwrap_or_default().to_lowercase(),
+            header_from: values::lower_case(self.header_from.unwrap_or_default()),
             envelope_from: self.envelope_from,
             envelope_to: self.envelope_to,
             dkim_auth: self.dkim_auth,

@@ -176,7 +176,7 @@ pub(super) fn first<T: PartialEq>(slot: &mut Stated<T>, value: Stated<T>) -> boo
 pub(super) fn fill(slot: &mut String, text: &str) -> bool {
     let free = slot.is_empty();
     if free {
-        text.clone_into(slot);
+        *slot = String::from(text);
     }
     free || text.is_empty()
 }

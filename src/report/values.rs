@@ -17,6 +17,15 @@ pub(super) fn stated<T: FromStr>(text: &str) -> Stated<T> {
     }
 }
 
+/// A value that is more than a word, by what reads it.
+pub(super) fn read<T>(text: &str, read: impl FnOnce(&str) -> Option<T>) -> Stated<T> {
+    match read(text) {
+        Some(value) => Stated::Known(value),
+        None if text.is_empty() => Stated::Not,
+        None => Stated::Other(text.to_owned()),
+    }
+}
+
 /// An SPF result. RFC 7489 appendix C admits `unknown` and `error`; `hardfail` is docomo's word
 /// for what `-all` asks.
 pub(super) fn spf_result(text: &str) -> Stated<AuthResult> {
@@ -39,6 +48,15 @@ pub(super) fn trimmed(text: &str) -> &str {
     } else {
         text.trim()
     }
+}
+
+/// The same in lower case.
+pub(super) fn lower_case(mut text: String) -> String {
+    if !text.is_ascii() {
+        return text.to_lowercase();
+    }
+    text.make_ascii_lowercase();
+    text
 }
 
 /// The first [`MAX_TEXT`] characters.
