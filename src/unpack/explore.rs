@@ -23,7 +23,7 @@ pub(super) struct Explorer<'a> {
     account: Account,
     room: Room,
     found: Unpacked<'a>,
-    pairing: Pairing,
+    pairing: Pairing<'a>,
 }
 
 /// A piece under examination.
@@ -33,21 +33,6 @@ struct Piece<'a> {
     source: Source<'a>,
     /// Containers that were opened on the way to it.
     depth: usize,
-}
-
-/// How a piece begins.
-#[derive(Default)]
-struct Start {
-    bytes: Vec<u8>,
-    /// Nothing follows.
-    is_whole: bool,
-}
-
-impl Start {
-    /// As much of it as tells what it is.
-    fn head(&self) -> &[u8] {
-        &self.bytes[..self.bytes.len().min(SNIFF)]
-    }
 }
 
 impl<'a> Piece<'a> {
@@ -92,7 +77,7 @@ impl<'a> Explorer<'a> {
 
     /// A file that is no mail: whatever it holds was meant as a report.
     pub(super) fn bare(&mut self, raw: &'a [u8]) {
-        match sniff::look(&raw[..raw.len().min(SNIFF)]) {
+        match sniff::look(raw) {
             Look::Html => self.reject("1", Rejection::NotAReport),
             Look::Unused | Look::Nothing => self.reject("1", Rejection::Empty),
             _ => self.explore(Piece {
@@ -123,7 +108,7 @@ impl<'a> Explorer<'a> {
             }
             Role::Ends if self.pairing.end(&leaf.part) => {}
             Role::Ends => self.reject(&leaf.part, Rejection::NoFeedback),
-            Role::Feedback => self.document(Piece::of(leaf), Start::default(), Shape::Feedback),
+            Role::Feedback => self.document(Piece::of(leaf), Shape::Feedback),
             Role::Content => self.content(leaf),
             Role::Message | Role::Header => match self.pairing.reported(&leaf.part) {
                 Some(waiting) => {
@@ -136,10 +121,7 @@ impl<'a> Explorer<'a> {
                     return false;
                 }
                 None if leaf.role == Role::Header => self.content(leaf),
-                None => {
-                    let header = failure::header_of(&leaf.source);
-                    self.pairing.enter(&leaf.part, &header);
-                }
+                None => self.pairing.enter(leaf),
             },
         }
         true
@@ -147,34 +129,30 @@ impl<'a> Explorer<'a> {
 
     fn content(&mut self, leaf: Leaf<'a>) {
         let is_attached = leaf.attached;
-        let piece = Piece::of(leaf);
-        let start = peek(&piece.source).unwrap_or_default();
-        match sniff::look(start.head()) {
+        let mut piece = Piece::of(leaf);
+        match peek(&mut piece.source).unwrap_or(Look::Nothing) {
             // What a mail says to people, and what it carries besides.
             Look::Html | Look::Other => {}
             Look::Nothing | Look::Unused if !is_attached => {}
             Look::Nothing | Look::Unused => self.reject(&piece.part, Rejection::Empty),
-            Look::Document(Shape::Xml) if !is_attached && !means_xml(start.head()) => {}
+            Look::Document(Shape::Xml) if !is_attached && !means_xml(&piece.source) => {}
             Look::Zlib if !sniff::inflates(piece.source.open()) => {}
-            look => self.open(piece, start, look),
+            look => self.open(piece, look),
         }
     }
 
     /// Looks into one piece and opens it.
-    fn explore(&mut self, piece: Piece<'a>) {
-        match peek(&piece.source) {
-            Ok(start) => {
-                let look = sniff::look(start.head());
-                self.open(piece, start, look);
-            }
+    fn explore(&mut self, mut piece: Piece<'a>) {
+        match peek(&mut piece.source) {
+            Ok(look) => self.open(piece, look),
             Err(rejection) => self.reject(&piece.part, rejection),
         }
     }
 
     /// Opens one piece; the recursion is as deep as containers may be.
-    fn open(&mut self, piece: Piece<'a>, start: Start, look: Look) {
+    fn open(&mut self, piece: Piece<'a>, look: Look) {
         match look {
-            Look::Document(shape) => self.document(piece, start, shape),
+            Look::Document(shape) => self.document(piece, shape),
             Look::Gzip => self.inner(piece, Layer::Gzip),
             Look::Zlib => self.inner(piece, Layer::Zlib),
             Look::Zip => self.zip(&piece),
@@ -183,7 +161,7 @@ impl<'a> Explorer<'a> {
         }
     }
 
-    fn document(&mut self, piece: Piece<'a>, start: Start, shape: Shape) {
+    fn document(&mut self, piece: Piece<'a>, shape: Shape) {
         let is_failure = matches!(shape, Shape::Feedback | Shape::Notice);
         let has_room = self.found.documents.len() < self.bounds.documents;
         if is_failure {
@@ -204,11 +182,7 @@ impl<'a> Explorer<'a> {
             part: piece.part,
             file_name: piece.file_name,
             shape,
-            source: if start.is_whole && !piece.source.is_plain() {
-                Source::new(Encoding::Plain, start.bytes.into())
-            } else {
-                piece.source
-            },
+            source: piece.source,
         });
     }
 
@@ -248,18 +222,16 @@ impl<'a> Explorer<'a> {
                     continue;
                 }
             };
-            let inside = Piece {
+            let mut inside = Piece {
                 part,
                 file_name: clean_name(&entry.name),
                 source: archive.within(Layer::Member(member), self.account.another()),
                 depth: piece.depth + 1,
             };
-            match peek(&inside.source) {
-                Ok(start) => match sniff::look(start.head()) {
-                    // Texts and pictures beside the report are nobody's fault.
-                    Look::Other | Look::Html => {}
-                    look => self.open(inside, start, look),
-                },
+            match peek(&mut inside.source) {
+                // Texts and pictures beside the report are nobody's fault.
+                Ok(Look::Other | Look::Html) => {}
+                Ok(look) => self.open(inside, look),
                 Err(rejection) => self.reject(&inside.part, rejection),
             }
         }
@@ -291,45 +263,48 @@ impl<'a> Explorer<'a> {
     }
 }
 
-/// Looks at the start of a piece. A short one that lies in containers is read to its end, so that
-/// most reports are inflated once, and not each time they are opened.
-fn peek(source: &Source<'_>) -> Result<Start, Rejection> {
-    let most = if source.layers.is_empty() {
-        SNIFF
-    } else {
-        READ_CHUNK
-    };
-    let mut bytes = Vec::with_capacity(most.min(2 * SNIFF));
-    let read = source.open().take(most as u64).read_to_end(&mut bytes);
-    match read {
-        // What fails later fails again when the document is read, which tells where.
-        Err(error) if bytes.len() < SNIFF => {
-            Err(Rejection::within(&error).unwrap_or(Rejection::BadContainer))
-        }
-        read => Ok(Start {
-            is_whole: read.is_ok() && bytes.len() < most,
-            bytes,
-        }),
+/// Looks at the start of what lies there. What is short and lies in containers is read to its end,
+/// and then stands for what it was read from: most reports are inflated once, and not each time
+/// they are opened.
+fn peek(source: &mut Source<'_>) -> Result<Look, Rejection> {
+    if source.is_plain() {
+        return Ok(sniff::look(&source.bytes));
     }
+    let is_packed = !source.layers.is_empty();
+    let most = if is_packed { READ_CHUNK } else { SNIFF };
+    let mut start = Vec::with_capacity(SNIFF);
+    let read = source.open().take(most as u64).read_to_end(&mut start);
+    let look = sniff::look(&start);
+    match read {
+        Ok(length) if is_packed && length < most => {
+            *source = Source::new(Encoding::Plain, start.into());
+        }
+        // What fails later fails again when the document is read, which tells where.
+        Err(error) if start.len() < SNIFF => {
+            return Err(Rejection::within(&error).unwrap_or(Rejection::BadContainer));
+        }
+        _ => {}
+    }
+    Ok(look)
 }
 
 /// Whether a part that looks like XML and is labelled as a text or a picture is a report all the
 /// same.
-fn means_xml(head: &[u8]) -> bool {
+fn means_xml(source: &Source<'_>) -> bool {
+    let mut head = Vec::new();
+    // What came before an error may tell enough.
+    let _ = source.open().take(SNIFF as u64).read_to_end(&mut head);
     let utf16 = head
         .iter()
         .take(2)
         .any(|byte| !byte.is_ascii() || *byte == 0);
-    utf16 || sniff::has_root(head)
+    utf16 || sniff::has_root(&head)
 }
 
 /// A file name without folders, control characters and excess; nothing is ever stored under it.
 pub(super) fn clean_name(name: &str) -> Option<String> {
     let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let clean: String = base
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(MAX_FILE_NAME)
-        .collect();
+    let mut clean = String::with_capacity(base.len().min(MAX_FILE_NAME));
+    clean.extend(base.chars().filter(|c| !c.is_control()).take(MAX_FILE_NAME));
     (!clean.trim().is_empty()).then(|| clean.trim().to_owned())
 }

@@ -4,16 +4,19 @@
 //! its body is somebody's mail, and what is attached to it is no report: nobody looks into it.
 //! RFC 5965 section 2 fixes the order, fields first, so one walk is enough.
 
-use std::{io::Read, sync::Arc};
+use std::io::Read;
 
-use super::{inflate::Source, mime::lines};
+use super::{
+    inflate::Source,
+    mime::{Leaf, lines},
+};
 use crate::limits::MAX_HEADER;
 
 /// What the walk through a mail has come by.
 #[derive(Default)]
-pub(super) struct Pairing {
-    /// The headers of the messages that it is within, the mail's own first, each under its part.
-    mails: Vec<(String, Arc<[u8]>)>,
+pub(super) struct Pairing<'a> {
+    /// The messages that it is within, the mail itself first, each under its part.
+    mails: Vec<(String, Source<'a>)>,
     reports: Vec<Report>,
 }
 
@@ -25,18 +28,20 @@ struct Report {
     waiting: Option<usize>,
 }
 
-impl Pairing {
+impl<'a> Pairing<'a> {
     /// A message begins.
-    pub(super) fn enter(&mut self, part: &str, header: &[u8]) {
-        self.mails.retain(|(outer, _)| is_within(part, outer));
-        self.mails.push((part.to_owned(), header.into()));
+    pub(super) fn enter(&mut self, message: Leaf<'a>) {
+        let part = message.part;
+        self.mails.retain(|(outer, _)| is_within(&part, outer));
+        self.mails.push((part, message.source));
     }
 
-    /// The header of the innermost message around a part.
-    pub(super) fn mail(&self, part: &str) -> Arc<[u8]> {
+    /// The header of the innermost message around a part. Few mails are failure reports, so none
+    /// is read before it is asked for.
+    pub(super) fn mail(&self, part: &str) -> Vec<u8> {
         let mut mails = self.mails.iter().rev();
         let around = mails.find(|(outer, _)| is_within(part, outer));
-        around.map_or_else(|| Arc::from([]), |(_, header)| Arc::clone(header))
+        around.map_or_else(Vec::new, |(_, message)| header_of(message))
     }
 
     /// A multipart begins that is labelled as a failure report.

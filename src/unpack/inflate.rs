@@ -15,8 +15,7 @@ use std::{
 
 use flate2::{
     Crc,
-    bufread::{DeflateDecoder, GzDecoder},
-    read::ZlibDecoder,
+    bufread::{DeflateDecoder, GzDecoder, ZlibDecoder},
 };
 
 use super::transfer::{Base64, Encoding};
@@ -85,19 +84,37 @@ impl<'a> Source<'a> {
 
     /// The innermost content, under the bounds of the mail.
     pub(super) fn open(&self) -> Box<dyn Read + '_> {
-        let mut stream: Box<dyn BufRead + '_> = match self.encoding {
+        let Some(((layer, account), outer)) = self.layers.split_last() else {
+            return self.encoded();
+        };
+        let stream = outer
+            .iter()
+            .fold(self.encoded(), |stream, (layer, account)| {
+                Box::new(BufReader::new(self.opened(*layer, account, stream)))
+            });
+        Box::new(self.opened(*layer, account, stream))
+    }
+
+    /// What lies within no container.
+    fn encoded(&self) -> Box<dyn BufRead + '_> {
+        match self.encoding {
             Encoding::Plain => Box::new(&self.bytes[..]),
             Encoding::Base64 => Box::new(Base64::new(&self.bytes)),
-        };
-        for (layer, account) in &self.layers {
-            let inner: Box<dyn Read + '_> = match *layer {
-                Layer::Gzip => Box::new(Gunzip::new(stream)),
-                Layer::Zlib => Box::new(ZlibDecoder::new(stream)),
-                Layer::Member(member) => member.open(&self.bytes),
-            };
-            stream = Box::new(BufReader::new(Bounded::new(inner, account)));
         }
-        Box::new(stream)
+    }
+
+    fn opened<'s>(
+        &'s self,
+        layer: Layer,
+        account: &'s Account,
+        stream: Box<dyn BufRead + 's>,
+    ) -> Bounded<'s, Box<dyn Read + 's>> {
+        let inner: Box<dyn Read + 's> = match layer {
+            Layer::Gzip => Box::new(Gunzip::new(stream)),
+            Layer::Zlib => Box::new(ZlibDecoder::new(stream)),
+            Layer::Member(member) => member.open(&self.bytes),
+        };
+        Bounded::new(inner, account)
     }
 }
 

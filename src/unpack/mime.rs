@@ -20,6 +20,9 @@ use super::{
 };
 use crate::{limits::SNIFF, terms::Rejection};
 
+/// What the fields that are looked at mostly come to, in bytes.
+const USUAL_FIELDS: usize = 512;
+
 /// A leaf part; or a message, or where a failure report begins and ends.
 pub(super) struct Leaf<'a> {
     /// Its number as IMAP counts (RFC 3501 section 6.4.5): `1`, `2.1`; the mail itself has none.
@@ -361,7 +364,7 @@ impl<'b> Walk<'b> {
             // Trustwave's spelling.
             b"contenttype:",
         ];
-        let mut block = Vec::new();
+        let mut block = Vec::with_capacity(USUAL_FIELDS);
         let mut seen = [false; 4];
         let mut keep = false;
         let mut length = 0;
@@ -465,8 +468,7 @@ fn fields(parser: &MessageParser, block: &[u8]) -> Fields {
     if block.is_empty() {
         return Fields::default();
     }
-    let mut whole = block.to_vec();
-    whole.extend_from_slice(b"\r\n\r\n");
+    let whole = [block, b"\r\n\r\n"].concat();
     let Some(parsed) = parser.parse_headers(&whole).filter(|m| !m.parts.is_empty()) else {
         return Fields::default();
     };

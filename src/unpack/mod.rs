@@ -16,7 +16,7 @@ mod room;
 mod sniff;
 mod transfer;
 
-use std::{io::Read, sync::Arc};
+use std::io::Read;
 
 use crate::{limits, terms::Rejection};
 use inflate::Source;
@@ -115,7 +115,7 @@ pub struct Document<'a> {
 #[derive(Clone, Debug)]
 pub struct Headers {
     /// Of the mail that brought it.
-    pub mail: Arc<[u8]>,
+    pub mail: Vec<u8>,
     /// Of the message that it is about, as far as the report has it.
     pub reported: Vec<u8>,
 }

@@ -28,12 +28,33 @@ pub(super) enum Look {
     Other,
 }
 
-/// Looks at the first bytes, of which [`SNIFF`] are enough.
-pub(super) fn look(head: &[u8]) -> Look {
+/// Looks at the first [`SNIFF`] bytes.
+pub(super) fn look(bytes: &[u8]) -> Look {
+    let head = &bytes[..bytes.len().min(SNIFF)];
+    if let Some(look) = first_look(head) {
+        return look;
+    }
+    if is_feedback(head) {
+        Look::Document(Shape::Feedback)
+    } else if is_notice(head) {
+        Look::Document(Shape::Notice)
+    } else {
+        Look::Other
+    }
+}
+
+/// A text without the byte order mark and the white space before it.
+fn unmarked(head: &[u8]) -> &[u8] {
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    text.trim_ascii_start()
+}
+
+/// What the very first bytes tell.
+fn first_look(head: &[u8]) -> Option<Look> {
     match head {
-        [0x1f, 0x8b, ..] => return Look::Gzip,
+        [0x1f, 0x8b, ..] => return Some(Look::Gzip),
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, ..] => {
-            return Look::Zip;
+            return Some(Look::Zip);
         }
         // RFC 1950 section 2.2: deflate, and the two bytes are a multiple of 31.
         [first, second, ..]
@@ -41,37 +62,32 @@ pub(super) fn look(head: &[u8]) -> Look {
                 && first >> 4 <= 7
                 && u16::from_be_bytes([*first, *second]) % 31 == 0 =>
         {
-            return Look::Zlib;
+            return Some(Look::Zlib);
         }
         // UTF-16 with or without byte order mark.
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'<', 0, ..] | [0, b'<', ..] => {
-            return Look::Document(Shape::Xml);
+            return Some(Look::Document(Shape::Xml));
         }
         _ => {}
     }
-    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
-    let text = text.trim_ascii_start();
+    let text = unmarked(head);
     match text.first() {
-        None => Look::Nothing,
-        Some(b'<') if is_html(text) => Look::Html,
-        Some(b'<') => Look::Document(Shape::Xml),
-        Some(b'{') => Look::Document(Shape::Json),
-        Some(_) if text.trim_ascii_end().eq_ignore_ascii_case(b"unused") => Look::Unused,
-        Some(_) if is_feedback(text) => Look::Document(Shape::Feedback),
-        Some(_) if is_notice(text) => Look::Document(Shape::Notice),
-        Some(_) => Look::Other,
+        None => Some(Look::Nothing),
+        Some(b'<') if is_html(text) => Some(Look::Html),
+        Some(b'<') => Some(Look::Document(Shape::Xml)),
+        Some(b'{') => Some(Look::Document(Shape::Json)),
+        Some(_) if text.trim_ascii_end().eq_ignore_ascii_case(b"unused") => Some(Look::Unused),
+        Some(_) => None,
     }
 }
 
 /// Whether the bytes are a file of their own rather than a mail.
 pub(super) fn is_bare(raw: &[u8]) -> bool {
-    let head = &raw[..raw.len().min(SNIFF)];
-    match look(head) {
-        // No mail starts with `Feedback-Type:`, but a bare list of fields looks like one; and a text
-        // is found in the first part of a mail as well as alone.
-        Look::Other | Look::Document(Shape::Feedback | Shape::Notice) => false,
-        Look::Zlib => inflates(raw),
-        _ => true,
+    match first_look(&raw[..raw.len().min(SNIFF)]) {
+        // A failure report without a mail is found in the first part of one as well as alone.
+        None => false,
+        Some(Look::Zlib) => inflates(raw),
+        Some(_) => true,
     }
 }
 
@@ -115,8 +131,8 @@ fn is_in_name(byte: u8) -> bool {
 }
 
 /// The fields of RFC 5965 section 3.1, of which `Feedback-Type` is the one that must be there.
-fn is_feedback(text: &[u8]) -> bool {
-    lines(text)
+fn is_feedback(head: &[u8]) -> bool {
+    lines(unmarked(head))
         .take_while(|line| !line.trim_ascii().is_empty())
         .any(|line| {
             line.get(..14)

@@ -9,7 +9,10 @@ use std::{
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 
 use super::room::Room;
-use crate::{limits::READ_CHUNK, terms::Rejection};
+use crate::{
+    limits::{READ_CHUNK, SNIFF},
+    terms::Rejection,
+};
 
 /// How the bytes of a part are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +20,10 @@ pub(super) enum Encoding {
     Plain,
     Base64,
 }
+
+/// Bytes up to which a body in base64 is decoded at once and not each time it is read. Most reports
+/// are so short.
+const SHORT: usize = 2 * SNIFF;
 
 /// Tells how a body is encoded, and takes off what is not read as a stream. What is not as
 /// labelled stays as it is.
@@ -26,6 +33,9 @@ pub(super) fn decode<'a>(
     room: &Room,
 ) -> Result<(Encoding, Cow<'a, [u8]>), Rejection> {
     match encoding {
+        "base64" if body.len() <= SHORT => {
+            base64(body, room).map(|bytes| (Encoding::Plain, bytes.into()))
+        }
         "base64" => Ok((Encoding::Base64, Cow::Borrowed(body))),
         "quoted-printable" => {
             room.take(body.len())?;
@@ -40,10 +50,11 @@ pub(super) fn decode<'a>(
 pub(super) fn base64(body: &[u8], room: &Room) -> Result<Vec<u8>, Rejection> {
     let most = body.len() / 4 * 3 + 3;
     room.take(most)?;
-    let mut all = Vec::with_capacity(most);
-    // In memory there is nothing to fail.
-    let _ = Base64::new(body).read_to_end(&mut all);
-    Ok(all)
+    let mut base64 = Base64::new(&[]);
+    base64.block.reserve_exact(most);
+    base64.decode(body);
+    base64.end();
+    Ok(base64.block)
 }
 
 /// Base64 as RFC 2045 section 6.8 asks for it: what is not in the alphabet is skipped, and a
@@ -89,16 +100,25 @@ impl<'a> Base64<'a> {
         }
     }
 
-    /// Decodes as long as four digits follow each other, which is to the end of the line; gives
-    /// the rest.
+    /// Takes the last quantum, which may be unfinished.
+    fn end(&mut self) {
+        flush(&mut self.block, self.word, self.digits);
+    }
+
+    /// Decodes two quanta at a time as long as nothing but digits comes, which is nearly to the end
+    /// of the line; gives the rest.
     fn decode_quanta<'t>(&mut self, mut text: &'t [u8]) -> &'t [u8] {
-        while let Some((quantum, rest)) = text.split_first_chunk::<4>() {
-            let [a, b, c, d] = quantum.map(|byte| u32::from(BASE64[usize::from(byte)]));
-            if a | b | c | d > 63 {
+        while let Some((digits, rest)) = text.split_first_chunk::<8>() {
+            let (mut all, mut word) = (0, 0);
+            for &digit in digits {
+                let value = BASE64[usize::from(digit)];
+                all |= value;
+                word = word << 6 | u64::from(value);
+            }
+            if all > 63 {
                 break;
             }
-            let word = a << 18 | b << 12 | c << 6 | d;
-            self.block.extend_from_slice(&word.to_be_bytes()[1..]);
+            self.block.extend_from_slice(&word.to_be_bytes()[2..]);
             text = rest;
         }
         text
@@ -116,7 +136,7 @@ impl BufRead for Base64<'_> {
                 self.block.reserve(text.len() / 4 * 3 + 3);
                 self.decode(text);
                 if rest.is_empty() {
-                    flush(&mut self.block, self.word, self.digits);
+                    self.end();
                 }
             }
         }
