@@ -27,7 +27,11 @@ use crate::{
     archive::{self, Archive},
     config::Config,
     data_dir::{self, Lock},
-    intake::{self, examine::Opinion, import},
+    intake::{
+        self,
+        examine::{Examined, Opinion},
+        import,
+    },
     pipeline::{Rooms, worker},
     spool::{self, Envelope, NewEntry, Spool, SpoolError},
     store::{self, Reader, Store},
@@ -145,10 +149,13 @@ async fn take_in(
 ) -> anyhow::Result<(Vec<i64>, Vec<String>)> {
     let (send, mut items) = mpsc::channel(READ_AHEAD);
     let (paths, limit) = (args.paths.clone(), config.limits.max_message);
+    let judging = Arc::clone(config);
     let reading = tokio::task::spawn_blocking(move || {
         // An error of sending means that nobody listens any more.
         paths.iter().try_for_each(|path| {
-            import::mails(path, limit, &mut |mail| send.blocking_send(Item::of(mail)))
+            import::mails(path, limit, &mut |mail| {
+                send.blocking_send(Item::of(mail, &judging))
+            })
         })
     });
     let bar = progress(args);
@@ -156,8 +163,8 @@ async fn take_in(
     let mut bytes_under_way = 0;
     let (mut ids, mut names) = (Vec::new(), Vec::new());
     while let Some(item) = items.recv().await {
-        bar.inc(item.raw.as_ref().map_or(0, Vec::len) as u64);
-        let Some((name, entry)) = judge(item, config, totals).await else {
+        bar.inc(item.mail.as_ref().map_or(0, |(raw, _)| raw.len() as u64));
+        let Some((name, entry)) = judge(item, totals) else {
             continue;
         };
         let size = entry.raw.len();
@@ -200,46 +207,45 @@ async fn wait_for_room(spool: &Spool, hand: &mut Hand) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A mail on its way from the reading thread.
+/// A mail on its way from the reading thread, which also looks into it.
 struct Item {
     name: String,
-    raw: Result<Vec<u8>, String>,
+    mail: Result<(Vec<u8>, Examined), String>,
 }
 
 impl Item {
-    fn of(mail: import::Mail<'_>) -> Self {
+    fn of(mail: import::Mail<'_>, config: &Config) -> Self {
         let path = mail.path.display();
         let name = match mail.number {
             Some(number) => format!("{path} message {number}"),
             None => path.to_string(),
         };
-        let raw = mail
-            .content
-            .map_err(|unreadable| match std::error::Error::source(&unreadable) {
+        let mail = match mail.content {
+            Ok(raw) => {
+                let examined = intake::examine(&raw, config);
+                Ok((raw, examined))
+            }
+            Err(unreadable) => Err(match std::error::Error::source(&unreadable) {
                 Some(cause) => format!("{unreadable}: {cause}"),
                 None => unreadable.to_string(),
-            });
-        Self { name, raw }
+            }),
+        };
+        Self { name, mail }
     }
 }
 
 /// What is put into the spool of one item, if anything; the rest is told and counted here.
-async fn judge(
-    item: Item,
-    config: &Arc<Config>,
-    totals: &mut Totals,
-) -> Option<(String, NewEntry)> {
+fn judge(item: Item, totals: &mut Totals) -> Option<(String, NewEntry)> {
     totals.mails += 1;
     let name = item.name;
-    let raw = match item.raw {
-        Ok(raw) => raw,
+    let (raw, examined) = match item.mail {
+        Ok(mail) => mail,
         Err(error) => {
             eprintln!("{}: {error}", escape::text(&name, NAME));
             totals.unreadable += 1;
             return None;
         }
     };
-    let (raw, examined) = intake::examine(raw, config).await?;
     match examined.opinion {
         Opinion::NotAReport => {
             eprintln!("{}: {}", escape::text(&name, NAME), Rejection::NotAReport);

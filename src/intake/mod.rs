@@ -72,13 +72,17 @@ impl Intake {
     }
 }
 
-/// [`examine::examine`] on a thread where it may take its time; gives the message back. A panic in a
-/// reader means only that we cannot tell. `None`: the program is ending.
-pub async fn examine(raw: Vec<u8>, config: &Arc<Config>) -> Option<(Vec<u8>, Examined)> {
+/// [`examine::examine`], which may take its time. A panic in a reader means only that we cannot tell.
+pub fn examine(raw: &[u8], config: &Config) -> Examined {
+    let look = AssertUnwindSafe(|| examine::examine(raw, &config.domains));
+    std::panic::catch_unwind(look).unwrap_or_else(|_| Examined::unread())
+}
+
+/// The same on a thread of its own; gives the message back. `None`: the program is ending.
+async fn examine_aside(raw: Vec<u8>, config: &Arc<Config>) -> Option<(Vec<u8>, Examined)> {
     let config = Arc::clone(config);
     let work = move || {
-        let look = AssertUnwindSafe(|| examine::examine(&raw, &config.domains));
-        let examined = std::panic::catch_unwind(look).unwrap_or_else(|_| Examined::unread());
+        let examined = examine(&raw, &config);
         (raw, examined)
     };
     tokio::task::spawn_blocking(work).await.ok()

@@ -4,9 +4,9 @@ use std::time::{Instant, SystemTime};
 
 use super::{
     super::{
-        Account, Intake, examine,
+        Account, Intake,
         examine::Examined,
-        kept,
+        examine_aside, kept,
         policy::{self, AtEom, Message},
         reply::{self, Reply},
     },
@@ -116,7 +116,7 @@ async fn look(mail: &mut Mail) -> (Vec<u8>, Examined) {
     if mail.kept == Kept::Nothing {
         return (raw, Examined::unread());
     }
-    if let Some((raw, seen)) = examine(raw, &mail.config).await {
+    if let Some((raw, seen)) = examine_aside(raw, &mail.config).await {
         let examined = match mail.kept {
             Kept::Whole => seen,
             _ => Examined {
