@@ -156,7 +156,7 @@ impl Writer {
             self.recount()?;
             self.state.arrived.notify_one();
         }
-        let oldest = self.conn.query_row(
+        let oldest: Option<i64> = self.conn.query_row(
             "SELECT min(arrived) FROM (SELECT arrived FROM entry WHERE state = 'new' LIMIT 1000)",
             [],
             |row| row.get(0),
@@ -165,7 +165,8 @@ impl Writer {
         let free: i64 = self
             .conn
             .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
-        if free > 0 {
+        // While mail comes and goes the free pages are about to be used again.
+        if free > 0 && oldest.is_none() {
             let give_back = format!("PRAGMA incremental_vacuum({GIVE_BACK_PAGES})");
             self.conn.execute_batch(&give_back)?;
         }
