@@ -17,7 +17,7 @@
 mod walk;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, BufWriter, IntoInnerError, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -126,7 +126,7 @@ impl Archive {
     /// Archives a batch. On an error some of it may be there, whole; the batch is to be put
     /// again.
     pub fn put(&self, mails: &[Mail<'_>]) -> Result<(), ArchiveError> {
-        let mut days = BTreeSet::new();
+        let (mut seen, mut days) = (HashSet::new(), BTreeSet::new());
         let mut written = Vec::new();
         for mail in mails {
             if digest(mail.raw) != mail.digest {
@@ -139,9 +139,9 @@ impl Archive {
                 days.insert(day.to_owned());
             }
             // After a crash, what was renamed is there and needs only its directory synced.
-            let whole = read(&path, &mail.digest).is_ok();
-            let temporary = path.with_extension("gz.tmp");
-            if !whole && !written.iter().any(|(_, known, _)| *known == path) {
+            let is_there = !seen.insert(path.clone()) || read(&path, &mail.digest).is_ok();
+            if !is_there {
+                let temporary = path.with_extension("gz.tmp");
                 let file = write(&temporary, mail)?;
                 written.push((temporary, path, file));
             }
