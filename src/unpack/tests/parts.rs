@@ -1,0 +1,137 @@
+//! The structure of mails: which parts are looked into, and under which number.
+
+use super::*;
+
+#[test]
+fn parts_are_numbered_as_imap_does() {
+    let inner = multipart(&[attachment("application/gzip", &gzip(XML))]);
+    let single = attachment("text/xml", XML);
+    // Boundaries of multiparts within each other must differ.
+    let outer = |parts: &[String]| multipart(parts).replace("=_b", "=_outer");
+    let mail = outer(&[
+        "Content-Type: text/plain\r\n\r\nSee <http://example>".to_owned(),
+        "Content-Type: text/html\r\n\r\n<html><body>A report</body></html>".to_owned(),
+        attachment("application/zip", &zip(&[("x", b"no"), ("a.xml", XML)])),
+        attachment("message/rfc822", single.as_bytes()),
+    ]);
+    let parts: Vec<_> = all(mail.as_bytes())
+        .0
+        .into_iter()
+        .map(|(part, _)| part)
+        .collect();
+    assert_eq!(parts, ["3/2", "4.1"]);
+
+    let two = format!(
+        "Content-Type: multipart/mixed; boundary=one\n\n--one\n{}\n--one\nContent-Type: message/rfc822\n\n{inner}\n--one--\n",
+        multipart(&[attachment("image/png", XML)]).replace("=_b", "=_c"),
+    );
+    let parts: Vec<_> = all(two.as_bytes())
+        .0
+        .into_iter()
+        .map(|(part, _)| part)
+        .collect();
+    assert_eq!(parts, ["1.1", "2.1"]);
+    assert_eq!(all(single.as_bytes()).0[0].0, "1");
+}
+
+#[test]
+fn a_bad_part_does_not_hide_a_good_one() {
+    let mail = multipart(&[
+        attachment("application/gzip", b"\x1f\x8b\x08rubbish"),
+        attachment("application/zip", &gzip(XML)),
+        attachment("application/gzip", b"PK\x03\x04rubbish"),
+        attachment("application/gzip", b""),
+    ]);
+    let (documents, rejected) = all(mail.as_bytes());
+    assert_eq!(documents, [("2".to_owned(), XML.to_vec())]);
+    assert_eq!(
+        rejected,
+        [
+            ("1".to_owned(), Rejection::BadContainer),
+            ("3".to_owned(), Rejection::BadContainer),
+            ("4".to_owned(), Rejection::Empty),
+        ]
+    );
+}
+
+#[test]
+fn odd_mails_are_read() {
+    let xml = String::from_utf8(XML.to_vec()).unwrap();
+    for mail in [
+        format!("A: b\n\n{xml}"),
+        format!(
+            "Content-Transfer-Encoding: quoted-printable\n\n{}",
+            xml.replace('=', "=3D")
+        ),
+        format!("ContentType: multipart/mixed; boundary=b\n\n--b\n\n{xml}"),
+        format!("Content-Type: multipart/mixed\n\n{xml}"),
+        format!("Content-Type: multipart/mixed; boundary=missing\n\n{xml}"),
+        format!("Content-Type: multipart/digest; boundary=b\n\n--b\n\nSubject: x\n\n{xml}\n--b--"),
+        attachment(
+            "text/plain",
+            &b"\xff\xfe"
+                .iter()
+                .copied()
+                .chain(xml.encode_utf16().flat_map(u16::to_le_bytes))
+                .collect::<Vec<_>>(),
+        ),
+    ] {
+        assert_eq!(found(mail.as_bytes()).documents.len(), 1, "{mail}");
+    }
+    let named = "Content-Disposition: attachment; filename*0=\"r!d!1\";\n filename*1=\"!2.xml\"\nContent-Type: text/xml\n\n<feedback/>";
+    let unpacked = found(named.as_bytes());
+    assert_eq!(
+        unpacked.documents[0].file_name.as_deref(),
+        Some("r!d!1!2.xml")
+    );
+}
+
+#[test]
+fn a_mail_without_its_header_is_read() {
+    let mail = multipart(&[attachment("application/gzip", &gzip(XML))]);
+    let (_, body) = mail.split_once("\r\n\r\n").unwrap();
+    for body in [
+        body,
+        &format!("\r\n{body}"),
+        &encode(&zip(&[("a.xml", XML)])),
+        &format!("\n{}", encode(XML)),
+    ] {
+        assert_eq!(one(body.as_bytes()), XML, "{body}");
+    }
+}
+
+#[test]
+fn an_ordinary_mail_holds_nothing() {
+    for mail in [
+        "Subject: x\n\nhe said hello\n",
+        "Subject: x\n\n<b>hello</b>\n",
+        "Subject: x\nContent-Type: text/html\n\n<!DOCTYPE html><html></html>\n",
+        "Content-Type: text/html\n\n<div>For any feedback, mail to feedback@a.example</ div>\n",
+        "Content-Type: text/html; name=a.html\n\n<P>Thanks for your feedback</P>\n",
+        "Subject: x\n\n",
+        "hXello: x\n\nunused\n",
+        "Content-Type: image/svg+xml; name=logo.svg\n\n<?xml version='1.0'?><svg/>\n",
+        "words without a header\n",
+        "PNG, which means `<`, if most of it is left out\n",
+    ] {
+        let (documents, rejected) = all(mail.as_bytes());
+        assert!(
+            documents.is_empty() && rejected.is_empty(),
+            "{mail}: {rejected:?}"
+        );
+    }
+}
+
+#[test]
+fn what_may_be_a_report_is_not_taken_for_html() {
+    for xml in [
+        "<feedback><p>none</p></feedback>",
+        "<ns:Feedback\nxmlns:ns='x'><p>none</p>",
+        "<report><policy_published/></report>",
+    ] {
+        let mail = attachment("application/xml", xml.as_bytes());
+        assert_eq!(one(mail.as_bytes()), xml.as_bytes());
+    }
+    let inline = "Subject: x\n\n<?xml version='1.0'?>\n<a:feedback xmlns:a='x'/>\n";
+    assert_eq!(found(inline.as_bytes()).documents.len(), 1);
+}
