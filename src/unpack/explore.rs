@@ -10,7 +10,8 @@ use super::{
     mime::{self, Leaf, Role},
     room::Room,
     sniff::{self, Look},
-    transfer::{Encoding, base64},
+    transfer::{Encoding, base64, base64_within, is_base64},
+    uuencode,
 };
 use crate::{
     limits::{MAX_FILE_NAME, READ_CHUNK, SNIFF},
@@ -130,14 +131,54 @@ impl<'a> Explorer<'a> {
     fn content(&mut self, leaf: Leaf<'a>) {
         let is_attached = leaf.attached;
         let mut piece = Piece::of(leaf);
-        match peek(&mut piece.source).unwrap_or(Look::Nothing) {
+        let mut look = peek(&mut piece.source).unwrap_or(Look::Nothing);
+        if look == Look::Other
+            && let Some((source, meant)) = labelled_wrongly(&piece.source)
+        {
+            (piece.source, look) = (source, meant);
+        }
+        match look {
             // What a mail says to people, and what it carries besides.
-            Look::Html | Look::Other => {}
+            Look::Html => {}
+            Look::Other => self.uuencoded(&piece),
             Look::Nothing | Look::Unused if !is_attached => {}
             Look::Nothing | Look::Unused => self.reject(&piece.part, Rejection::Empty),
             Look::Document(Shape::Xml) if !is_attached && !means_xml(&piece.source) => {}
             Look::Zlib if !sniff::inflates(piece.source.open()) => {}
             look => self.open(piece, look),
+        }
+    }
+
+    /// Files within a text, counted as the members of a container are.
+    fn uuencoded(&mut self, text: &Piece<'a>) {
+        if !text.source.is_plain() {
+            return;
+        }
+        let room = self.room.clone();
+        for (at, file) in uuencode::files(&text.source.bytes, &room).enumerate() {
+            let part = format!("{}/{}", text.part, at + 1);
+            let bytes = match file.bytes {
+                Ok(bytes) if at < self.bounds.members => bytes,
+                Ok(_) => return self.reject(&part, Rejection::TooLarge),
+                Err(rejection) => return self.reject(&part, rejection),
+            };
+            let source = Source::new(Encoding::Plain, bytes.into());
+            self.member(Piece {
+                part,
+                file_name: clean_name(&file.name),
+                source,
+                depth: text.depth,
+            });
+        }
+    }
+
+    /// Looks into one of several files that came together.
+    fn member(&mut self, mut inside: Piece<'a>) {
+        match peek(&mut inside.source) {
+            // Texts and pictures beside the report are nobody's fault.
+            Ok(Look::Other | Look::Html) => {}
+            Ok(look) => self.open(inside, look),
+            Err(rejection) => self.reject(&inside.part, rejection),
         }
     }
 
@@ -222,18 +263,12 @@ impl<'a> Explorer<'a> {
                     continue;
                 }
             };
-            let mut inside = Piece {
+            self.member(Piece {
                 part,
                 file_name: clean_name(&entry.name),
                 source: archive.within(Layer::Member(member), self.account.another()),
                 depth: piece.depth + 1,
-            };
-            match peek(&mut inside.source) {
-                // Texts and pictures beside the report are nobody's fault.
-                Ok(Look::Other | Look::Html) => {}
-                Ok(look) => self.open(inside, look),
-                Err(rejection) => self.reject(&inside.part, rejection),
-            }
+            });
         }
         if before == self.found.documents.len() + self.found.rejected.len() {
             self.reject(&piece.part, Rejection::NotAReport);
@@ -247,7 +282,7 @@ impl<'a> Explorer<'a> {
             return Ok(piece.source.clone());
         }
         if piece.source.layers.is_empty() {
-            let bytes = base64(&piece.source.bytes, &self.room)?;
+            let bytes = base64_within(&piece.source.bytes, &self.room)?;
             return Ok(Source::new(Encoding::Plain, bytes.into()));
         }
         let most = self.room.left() as u64;
@@ -263,14 +298,22 @@ impl<'a> Explorer<'a> {
     }
 }
 
-/// Looks at the start of what lies there. What is short and lies in containers is read to its end,
-/// and then stands for what it was read from: most reports are inflated once, and not each time
-/// they are opened.
+/// Looks at the start of what lies there. What is short is read to its end, and then stands for what
+/// it was read from: most reports are decoded and inflated once, and not each time they are opened.
 fn peek(source: &mut Source<'_>) -> Result<Look, Rejection> {
     if source.is_plain() {
         return Ok(sniff::look(&source.bytes));
     }
     let is_packed = !source.layers.is_empty();
+    if !is_packed && source.bytes.len() <= 2 * SNIFF {
+        let bytes = base64(&source.bytes);
+        let look = sniff::look(&bytes);
+        // What is nothing without the encoding may not be in it, whatever its label.
+        if look != Look::Other {
+            *source = Source::new(Encoding::Plain, bytes.into());
+        }
+        return Ok(look);
+    }
     let most = if is_packed { READ_CHUNK } else { SNIFF };
     let mut start = Vec::with_capacity(SNIFF);
     let read = source.open().take(most as u64).read_to_end(&mut start);
@@ -286,6 +329,26 @@ fn peek(source: &mut Source<'_>) -> Result<Look, Rejection> {
         _ => {}
     }
     Ok(look)
+}
+
+/// A part as it may have been meant: in base64 without its label, or with the label and not in it.
+fn labelled_wrongly<'a>(source: &Source<'a>) -> Option<(Source<'a>, Look)> {
+    let encoding = match source.encoding {
+        Encoding::Base64 => Encoding::Plain,
+        // What decodes by leaving half of it out was never encoded: the first letters of a
+        // picture or of a letter may come to a `<` that way.
+        Encoding::Plain if is_base64(&source.bytes[..source.bytes.len().min(SNIFF)]) => {
+            Encoding::Base64
+        }
+        Encoding::Plain => return None,
+    };
+    let mut other = Source {
+        encoding,
+        ..source.clone()
+    };
+    let look = peek(&mut other).ok()?;
+    let tells = !matches!(look, Look::Other | Look::Nothing);
+    tells.then_some((other, look))
 }
 
 /// Whether a part that looks like XML and is labelled as a text or a picture is a report all the

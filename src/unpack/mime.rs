@@ -15,8 +15,7 @@ use super::{
     failure::header_of,
     inflate::Source,
     room::Room,
-    sniff::{Look, look},
-    transfer::{Encoding, base64, decode},
+    transfer::{Encoding, base64_within, decode},
 };
 use crate::{limits::SNIFF, terms::Rejection};
 
@@ -104,6 +103,20 @@ struct Fields {
     is_failure_report: bool,
 }
 
+impl Fields {
+    /// The header of a part that is a message: one labelled so, or a file by the name of one, as
+    /// people attach mails to mails.
+    fn header_if_message(&self, header: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
+        if self.major == "message" && matches!(&*self.minor, "rfc822" | "global" | "news") {
+            return Some(header());
+        }
+        let name = self.file_name.as_deref()?.to_ascii_lowercase();
+        let is_named = [".eml", ".msg"].iter().any(|end| name.ends_with(end));
+        // Outlook's own files have that name, too.
+        is_named.then(header).filter(|it| starts_with_field(it))
+    }
+}
+
 /// Its answer counts for a [`Role::Message`] only: whether to walk into it.
 type OnLeaf<'f, 'a> = &'f mut dyn FnMut(Leaf<'a>) -> bool;
 
@@ -146,23 +159,12 @@ impl<'b> Walk<'b> {
         {
             return;
         }
-        // What decodes by leaving half of it out was never encoded: the first letters of a
-        // picture or of a letter may come to a `<` that way.
-        let head = &body[..body.len().min(SNIFF)];
-        let means_base64 = is_base64(head)
-            && base64(head, &self.room)
-                .is_ok_and(|head| !matches!(look(&head), Look::Other | Look::Nothing));
-        let encoding = if means_base64 {
-            Encoding::Base64
-        } else {
-            Encoding::Plain
-        };
         on(Leaf {
             part: "1".to_owned(),
             role: Role::Content,
             file_name: None,
-            attached: means_base64,
-            source: Source::new(encoding, body.into()),
+            attached: false,
+            source: Source::new(Encoding::Plain, body.into()),
         });
     }
 
@@ -211,10 +213,10 @@ impl<'b> Walk<'b> {
             Ok(decoded) => decoded,
             Err(rejection) => return self.reject(name, rejection),
         };
-        if fields.major == "message" && matches!(&*fields.minor, "rfc822" | "global" | "news") {
+        // Of a message the header is enough to tell whether it is to be walked.
+        let header = || header_of(&Source::new(encoding, Cow::Borrowed(&bytes)));
+        if let Some(header) = fields.header_if_message(header) {
             let mut message = Leaf::mark(name, Role::Message);
-            // Of a message the header is enough to tell whether it is to be walked.
-            let header = header_of(&Source::new(encoding, Cow::Borrowed(&bytes)));
             message.source = Source::new(Encoding::Plain, Cow::Owned(header));
             if on(message) {
                 self.nested(encoding, bytes, path, depth, on);
@@ -261,7 +263,7 @@ impl<'b> Walk<'b> {
         std::mem::swap(&mut inner, &mut self.rejected);
         // RFC 2046 section 5.2.1 forbids to encode a message, and Exchange does not care.
         let raw = match encoding {
-            Encoding::Base64 => base64(&raw, &self.room).map(Cow::Owned),
+            Encoding::Base64 => base64_within(&raw, &self.room).map(Cow::Owned),
             Encoding::Plain => Ok(raw),
         };
         match raw {
@@ -424,15 +426,6 @@ fn starts_with_field(raw: &[u8]) -> bool {
     let end = name.count();
     let rest = raw[end..].trim_ascii_start();
     end > 0 && rest.starts_with(b":")
-}
-
-/// Whether all of it can be base64 (RFC 2045 section 6.8).
-fn is_base64(head: &[u8]) -> bool {
-    head.iter().all(|byte| {
-        byte.is_ascii_alphanumeric()
-            || byte.is_ascii_whitespace()
-            || matches!(byte, b'+' | b'/' | b'=')
-    })
 }
 
 /// The boundary of a body whose header is not there: of the first line that looks like one and

@@ -15,6 +15,7 @@ mod mime;
 mod room;
 mod sniff;
 mod transfer;
+mod uuencode;
 
 use std::io::Read;
 

@@ -8,11 +8,8 @@ use std::{
 
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 
-use super::room::Room;
-use crate::{
-    limits::{READ_CHUNK, SNIFF},
-    terms::Rejection,
-};
+use super::{mime::lines, room::Room};
+use crate::{limits::READ_CHUNK, terms::Rejection};
 
 /// How the bytes of a part are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,10 +17,6 @@ pub(super) enum Encoding {
     Plain,
     Base64,
 }
-
-/// Bytes up to which a body in base64 is decoded at once and not each time it is read. Most reports
-/// are so short.
-const SHORT: usize = 2 * SNIFF;
 
 /// Tells how a body is encoded, and takes off what is not read as a stream. What is not as
 /// labelled stays as it is.
@@ -33,9 +26,6 @@ pub(super) fn decode<'a>(
     room: &Room,
 ) -> Result<(Encoding, Cow<'a, [u8]>), Rejection> {
     match encoding {
-        "base64" if body.len() <= SHORT => {
-            base64(body, room).map(|bytes| (Encoding::Plain, bytes.into()))
-        }
         "base64" => Ok((Encoding::Base64, Cow::Borrowed(body))),
         "quoted-printable" => {
             room.take(body.len())?;
@@ -46,15 +36,31 @@ pub(super) fn decode<'a>(
     }
 }
 
+/// Whether all of it can be base64 (RFC 2045 section 6.8), which has no blanks within its lines, as
+/// the words of a letter have.
+pub(super) fn is_base64(head: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    lines(head).all(|line| line.trim_ascii().iter().all(is_digit))
+}
+
 /// All of a body in base64.
-pub(super) fn base64(body: &[u8], room: &Room) -> Result<Vec<u8>, Rejection> {
-    let most = body.len() / 4 * 3 + 3;
-    room.take(most)?;
+pub(super) fn base64(body: &[u8]) -> Vec<u8> {
     let mut base64 = Base64::new(&[]);
-    base64.block.reserve_exact(most);
+    base64.block.reserve_exact(decoded(body));
     base64.decode(body);
     base64.end();
-    Ok(base64.block)
+    base64.block
+}
+
+/// The same of one that may be long.
+pub(super) fn base64_within(body: &[u8], room: &Room) -> Result<Vec<u8>, Rejection> {
+    room.take(decoded(body))?;
+    Ok(base64(body))
+}
+
+/// The most bytes that a body in base64 decodes to.
+fn decoded(body: &[u8]) -> usize {
+    body.len() / 4 * 3 + 3
 }
 
 /// Base64 as RFC 2045 section 6.8 asks for it: what is not in the alphabet is skipped, and a

@@ -112,6 +112,8 @@ fn an_ordinary_mail_holds_nothing() {
         "hXello: x\n\nunused\n",
         "Content-Type: image/svg+xml; name=logo.svg\n\n<?xml version='1.0'?><svg/>\n",
         "words without a header\n",
+        // In base64 these would begin with a brace.
+        "Subject: x\n\nexactly what you need\n",
         "PNG, which means `<`, if most of it is left out\n",
     ] {
         let (documents, rejected) = all(mail.as_bytes());
@@ -134,4 +136,120 @@ fn what_may_be_a_report_is_not_taken_for_html() {
     }
     let inline = "Subject: x\n\n<?xml version='1.0'?>\n<a:feedback xmlns:a='x'/>\n";
     assert_eq!(found(inline.as_bytes()).documents.len(), 1);
+}
+
+/// What uuencode makes of these bytes.
+fn uuencode(bytes: &[u8], zero: u8) -> String {
+    let digit = |value: u8| char::from(if value == 0 { zero } else { value + b' ' });
+    let mut out = "begin 644 r!d!1!2.xml.gz\n".to_owned();
+    for line in bytes.chunks(45) {
+        out.push(digit(u8::try_from(line.len()).unwrap()));
+        for three in line.chunks(3) {
+            let at = |n: usize| u32::from(three.get(n).copied().unwrap_or(0));
+            let word = at(0) << 16 | at(1) << 8 | at(2);
+            out.extend([18, 12, 6, 0].map(|shift| digit((word >> shift & 63) as u8)));
+        }
+        out.push('\n');
+    }
+    format!("{out}{}\nend\n", char::from(zero))
+}
+
+#[test]
+fn files_are_found_in_texts_as_uuencode_writes_them() {
+    let long = [XML, &b"<!-- x -->".repeat(500)].concat();
+    let packed = gzip(&long);
+    // Blanks at the end of a line get lost, and line ends change.
+    let blanks = uuencode(&packed, b' ')
+        .replace(" \n", "\n")
+        .replace('\n', "\r\n");
+    for file in [uuencode(&packed, b'`'), blanks] {
+        for mail in [
+            format!("Subject: x\n\nHere it is:\n\n{file}"),
+            format!(
+                "Content-Type: application/gzip\nContent-Transfer-Encoding: x-uuencode\n\n{file}"
+            ),
+            file,
+        ] {
+            assert_eq!(one(mail.as_bytes()), long, "{mail}");
+            let unpacked = found(mail.as_bytes());
+            let document = &unpacked.documents[0];
+            assert_eq!(
+                (&*document.part, document.file_name.as_deref()),
+                ("1/1", Some("r!d!1!2.xml.gz"))
+            );
+        }
+    }
+    let file = uuencode(&packed, b'`');
+    let two = format!(
+        "Subject: x\n\n{file}\nand\n{}",
+        file.replace("begin 644", "begin 0600")
+    );
+    let parts: Vec<_> = all(two.as_bytes())
+        .0
+        .into_iter()
+        .map(|(part, _)| part)
+        .collect();
+    assert_eq!(parts, ["1/1", "1/2"]);
+    let cut = format!("Subject: x\n\n{}", &file[..file.len() / 2]);
+    assert_eq!(rejected(cut.as_bytes()), [Rejection::BadContainer]);
+    for text in [
+        "begin 644 of them",
+        "begin 644 x\n\nand end",
+        "begin 6x4 y\nABC",
+    ] {
+        let (documents, rejected) = all(format!("Subject: x\n\n{text}\n").as_bytes());
+        assert!(
+            documents.is_empty() && rejected.is_empty(),
+            "{text}: {rejected:?}"
+        );
+    }
+    let short = uuencode(XML, b'`');
+    let many = format!("Subject: x\n\n{}", short.repeat(17));
+    let (documents, rejected) = all(many.as_bytes());
+    assert_eq!(documents.len(), 16);
+    assert_eq!(rejected, [("1/17".to_owned(), Rejection::TooLarge)]);
+    let many = uuencode(b"a text", b'`').repeat(101);
+    let last = all(format!("Subject: x\n\n{many}").as_bytes()).1;
+    assert_eq!(last, [("1/101".to_owned(), Rejection::TooLarge)]);
+}
+
+#[test]
+fn an_encoding_that_is_not_as_labelled_is_read_all_the_same() {
+    let xml = String::from_utf8(XML.to_vec()).unwrap();
+    let packed = encode(&gzip(XML));
+    for mail in [
+        format!("Content-Type: application/gzip\n\n{packed}"),
+        format!("Content-Type: application/gzip\nContent-Transfer-Encoding: 7bit\n\n{packed}"),
+        format!("Content-Type: text/xml; name=a.xml\n\n{}", encode(XML)),
+        format!("Content-Type: text/xml\nContent-Transfer-Encoding: base64\n\n{xml}"),
+    ] {
+        assert_eq!(one(mail.as_bytes()), XML, "{mail}");
+    }
+    for encoding in ["7bit", "8bit", "binary", "8-bit", "x-unknown", ""] {
+        let mail = format!("Content-Transfer-Encoding: {encoding}\n\n{xml}");
+        assert_eq!(one(mail.as_bytes()), XML, "{mail}");
+    }
+}
+
+#[test]
+fn a_mail_attached_as_a_file_is_a_message() {
+    let inner = multipart(&[attachment("application/gzip", &gzip(XML))]);
+    for fields in [
+        "application/octet-stream; name=report.eml",
+        "application/vnd.ms-outlook; name=Report.MSG",
+    ] {
+        let mail = multipart(&[attachment(fields, inner.as_bytes())]).replace("=_b", "=_outer");
+        let parts: Vec<_> = all(mail.as_bytes())
+            .0
+            .into_iter()
+            .map(|(part, _)| part)
+            .collect();
+        assert_eq!(parts, ["1.1"], "{fields}");
+    }
+    let ole = attachment(
+        "application/vnd.ms-outlook; name=a.msg",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+    );
+    let (documents, rejected) = all(multipart(&[ole]).as_bytes());
+    assert!(documents.is_empty() && rejected.is_empty(), "{rejected:?}");
 }
