@@ -28,7 +28,8 @@ pub fn domains(input: &[u8]) {
     assert_eq!(list.len(), given.len());
     for entry in &given {
         assert_eq!(list.covering(&entry.name), Some(entry));
-        for address in list.addresses_of(entry) {
+        assert_eq!(entry.failure_reports, !entry.ruf.is_empty());
+        for address in entry.rua.iter().chain(&entry.tls).chain(&entry.ruf) {
             let quoted = address.local.replace('\\', "\\\\");
             let argument = format!("<\"{quoted}\"@{}>", address.host);
             assert_eq!(

@@ -611,16 +611,29 @@ mod tests {
         let list = dir.path().join("list");
         std::fs::write(
             &list,
-            "# all of ours\na.example\nb.example\trua@b.example, x@b.example\tv=DMARC1; p=none # b\n\n",
+            "# all of ours\na.example\nb.example\trua@b.example, x@b.example\tv=DMARC1; p=none # b\n\n\
+             c.example\trua@c.example,tls:tls@c.example, ruf: ruf@c.example\n",
         )
         .expect("written");
         let config = load(&main).expect("a configuration");
-        assert_eq!(config.domains.len(), 2);
-        assert_eq!(config.domains.standing(b"<x@b.example>"), Standing::Ours);
+        assert_eq!(config.domains.len(), 3);
+        for address in ["x@b.example", "tls@c.example", "ruf@c.example"] {
+            let standing = config.domains.standing(format!("<{address}>").as_bytes());
+            assert_eq!(standing, Standing::Ours, "{address}");
+        }
+        let entries = config.domains.iter();
+        let takes = entries.filter(|entry| entry.failure_reports);
+        assert!(takes.map(|entry| entry.name.as_str()).eq(["c.example"]));
         std::fs::write(&list, "a.example\nb example\n").expect("written");
         let error = load(&main).expect_err("an error").to_string();
         assert!(
             error.ends_with("list:2: b example: expected a domain name"),
+            "{error}"
+        );
+        std::fs::write(&list, "a.example\tfax:a@a.example\n").expect("written");
+        let error = load(&main).expect_err("an error").to_string();
+        assert!(
+            error.contains("expected an address, tls:address"),
             "{error}"
         );
     }

@@ -21,7 +21,9 @@ pub(super) fn read(path: &Path, entries: &mut Entries) -> Result<(), ConfigError
 }
 
 /// Reads the text of a domain file: one domain a line, then optionally, after a tab each,
-/// addresses separated by commas and the wanted record. `#` starts a comment.
+/// addresses separated by commas and the wanted record. `tls:` or `ruf:` before an address says
+/// which reports it is for; failure reports are taken where there is a `ruf:`. `#` starts a
+/// comment.
 pub fn parse(path: &Path, text: &str, entries: &mut Entries) -> Result<(), ConfigError> {
     for (index, line) in text.lines().enumerate() {
         let content = line.split('#').next().unwrap_or_default().trim_end();
@@ -37,14 +39,12 @@ pub fn parse(path: &Path, text: &str, entries: &mut Entries) -> Result<(), Confi
         let mut fields = content.split('\t').map(str::trim);
         let text = fields.next().unwrap_or_default();
         let name = Domain::parse(text).ok_or_else(|| wrong(text, "a domain name"))?;
-        let rua = fields
-            .next()
-            .unwrap_or_default()
-            .split(',')
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-            .map(|text| address(text).ok_or_else(|| wrong(text, "an address")))
-            .collect::<Result<_, _>>()?;
+        let mut addresses = Addresses::default();
+        let texts = fields.next().unwrap_or_default().split(',');
+        for text in texts.map(str::trim).filter(|text| !text.is_empty()) {
+            let added = addresses.add(text);
+            added.ok_or_else(|| wrong(text, "an address, tls:address or ruf:address"))?;
+        }
         let wanted = match fields.next().unwrap_or_default() {
             "" => None,
             text => Some(wanted(text).ok_or_else(|| wrong(text, WANTED))?),
@@ -57,10 +57,10 @@ pub fn parse(path: &Path, text: &str, entries: &mut Entries) -> Result<(), Confi
         }
         let entry = DomainEntry {
             name: name.clone(),
-            rua,
-            tls: Vec::new(),
-            ruf: Vec::new(),
-            failure_reports: false,
+            failure_reports: !addresses.ruf.is_empty(),
+            rua: addresses.rua,
+            tls: addresses.tls,
+            ruf: addresses.ruf,
             wanted,
         };
         if entries.insert(name, entry).is_some() {
@@ -68,6 +68,29 @@ pub fn parse(path: &Path, text: &str, entries: &mut Entries) -> Result<(), Confi
         }
     }
     Ok(())
+}
+
+/// The addresses of one line.
+#[derive(Default)]
+struct Addresses {
+    rua: Vec<Recipient>,
+    tls: Vec<Recipient>,
+    ruf: Vec<Recipient>,
+}
+
+impl Addresses {
+    /// Adds one to those that its prefix names; an address has no colon before the `@` without
+    /// quotes.
+    fn add(&mut self, text: &str) -> Option<()> {
+        let (to, text) = match text.split_once(':') {
+            Some(("tls", text)) => (&mut self.tls, text),
+            Some(("ruf", text)) => (&mut self.ruf, text),
+            Some((word, _)) if !word.contains(['"', '@']) => return None,
+            _ => (&mut self.rua, text),
+        };
+        to.push(address(text.trim())?);
+        Some(())
+    }
 }
 
 /// Reads an address as an operator writes it.
