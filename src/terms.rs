@@ -533,7 +533,12 @@ mod tests {
 
     #[test]
     fn a_word_of_an_earlier_version_is_understood() {
-        for word in ["too_much_output", "too_many_records", "nested_too_deep"] {
+        for word in [
+            "too_much_output",
+            "too_many_records",
+            "too_many_members",
+            "nested_too_deep",
+        ] {
             assert_eq!(word.parse(), Ok(Rejection::TooLarge));
         }
     }

@@ -147,4 +147,19 @@ mod tests {
         assert_eq!((report.report_id.as_str(), report.messages), ("r", 15));
         assert_eq!(reader.outcomes("mx1", "other", &[1]).unwrap(), []);
     }
+
+    #[test]
+    fn a_reason_that_an_earlier_version_stored_is_told_in_today_s_word() {
+        let mut place = Place::new();
+        let parked = |batch: &mut crate::store::Batch<'_>| {
+            batch.parked(&arrival(1), Rejection::TooLarge, None)
+        };
+        place.store.transaction(parked).unwrap();
+        let former =
+            "UPDATE arrival SET rejection = 'too_many_members' WHERE rejection = 'too_large'";
+        assert_eq!(place.store.connection.execute(former, []), Ok(1));
+        let reader = Reader::open(&place.path()).unwrap();
+        let found = reader.outcomes("mx1", "a1", &[1]).unwrap();
+        assert_eq!(found[0].rejection, Some(Rejection::TooLarge));
+    }
 }
