@@ -183,6 +183,59 @@ fn sighup_takes_the_new_list_and_keeps_the_old_when_it_is_broken() {
 }
 
 #[test]
+fn sighup_takes_the_new_limits() {
+    let lab = Lab::start();
+    let mut client = lab.client();
+    let part = |id: &str| Report::new(id, "example.com", &[1, 1]).xml();
+    let mut settings = lab.daemon.settings().clone();
+    let usual = settings.limits.clone();
+    let mut parked = 0;
+    for (limit, beyond) in [
+        ("max_records = 1", true),
+        ("max_documents = 1", true),
+        ("max_inflated_bytes = 65536", true),
+        ("", false),
+    ] {
+        let reloads = || lab.daemon.log().matches("configuration reloaded").count();
+        let before = reloads();
+        settings.limits = format!("{usual}\n{limit}");
+        lab.daemon.configure(&settings);
+        lab.daemon.signal("HUP");
+        until("it is taken", SOON, || reloads() > before);
+        // Two reports of two records, one of which is long.
+        let long = " ".repeat(64 << 10);
+        let xml = part(&format!("a{limit}")).replacen("<record>", &format!("{long}<record>"), 1);
+        let zip = mails::zip("a.xml", xml.as_bytes());
+        let other = part(&format!("b{limit}"));
+        let attach = |file: &[u8]| {
+            format!(
+                "--b\r\nContent-Transfer-Encoding: base64\r\n\r\n{}\r\n",
+                mails::base64(file)
+            )
+        };
+        let mail = format!(
+            "Subject: two\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n{}{}--b--\r\n",
+            attach(&zip),
+            attach(other.as_bytes())
+        );
+        let mail = mails::crlf(&mail.replace("\r\n", "\n"));
+        assert!(client.submit(&[RUA], &mail).starts_with("250"), "{limit}");
+        parked += usize::from(beyond);
+        until("it is worked through", SOON, || {
+            lab.daemon.spool("new").is_empty() && lab.daemon.spool("parked").len() == parked
+        });
+    }
+    assert_eq!(lab.daemon.spool("parked"), ["too_large"; 3]);
+    lab.daemon.expect_stored(
+        "example.com",
+        Stored {
+            reports: 4,
+            messages: 8,
+        },
+    );
+}
+
+#[test]
 #[ignore = "waits for as long as a drain may take"]
 fn sigterm_does_not_wait_for_ever() {
     let mut lab = Lab::start();

@@ -1,6 +1,7 @@
 //! rua-milter behind a real Postfix: what the sender hears, what others receive, what is kept.
 
 mod crash;
+mod dates;
 mod doors;
 mod down;
 mod failure;
