@@ -21,11 +21,11 @@ use crate::{
     archive::{self, Archive},
     config::Config,
     domain::Domain,
-    report::{Digest, Totals, tls::Sessions},
+    report::{self, Digest, Totals, tls::Sessions},
     spool::{Entry, Settled},
     store::{Arrival, Batch, Recorded, Store, StoreError},
     telemetry::{instruments::Instruments, labels::DomainLabels},
-    terms::{AuthFailure, Kind, Outcome, Rejection, Stage, TlsPolicy},
+    terms::{AuthFailure, Flag, Kind, Outcome, Rejection, Stage, TlsPolicy},
 };
 pub use read::hints;
 use read::{Body, Found, Parts, Whole};
@@ -264,6 +264,7 @@ enum Count {
         kind: Kind,
         outcome: Outcome,
         domain: Domain,
+        flags: Vec<Flag>,
         sums: Sums,
     },
     Parked(Rejection),
@@ -299,12 +300,28 @@ impl Sums {
     }
 }
 
+/// What makes a report worth a look; one that came before was counted then.
+fn flags(body: &Body, outcome: Outcome) -> Vec<Flag> {
+    if outcome == Outcome::Duplicate {
+        return Vec::new();
+    }
+    let (skipped, notes) = match body {
+        Body::Aggregate(read) => (read.report.skipped_records, &read.report.notes),
+        Body::Failure(report) => (0, &report.notes),
+        Body::Tls(tls) => (tls.read.report.skipped_policies, &tls.read.report.notes),
+    };
+    let mut flags = report::flags(skipped, notes);
+    flags.extend((outcome == Outcome::Revision).then_some(Flag::Revision));
+    flags
+}
+
 impl Count {
     fn report(whole: &Whole, outcome: Outcome) -> Self {
         Self::Report {
             kind: whole.kind(),
             outcome,
             domain: whole.covering.clone(),
+            flags: flags(&whole.body, outcome),
             sums: if outcome == Outcome::Stored {
                 Sums::of(&whole.body)
             } else {
@@ -314,16 +331,20 @@ impl Count {
     }
 
     fn give(self, rooms: &Rooms) {
-        let (kind, outcome, domain, sums) = match self {
+        let (kind, outcome, domain, flags, sums) = match self {
             Self::Parked(reason) => return rooms.instruments.rejected(reason),
             Self::Report {
                 kind,
                 outcome,
                 domain,
+                flags,
                 sums,
-            } => (kind, outcome, rooms.labels.label(&domain), sums),
+            } => (kind, outcome, rooms.labels.label(&domain), flags, sums),
         };
         rooms.instruments.report(kind, outcome, &domain);
+        for flag in flags {
+            rooms.instruments.flagged(kind, flag);
+        }
         match sums {
             Sums::Nothing => {}
             Sums::Messages(totals) => rooms.instruments.messages(&domain, &totals),

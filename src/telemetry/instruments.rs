@@ -20,8 +20,8 @@ use super::{
 use crate::{
     report::{Totals, tls::Sessions},
     terms::{
-        self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, FindingKind, Kind,
-        Outcome, Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
+        self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, FindingKind, Flag,
+        Kind, Outcome, Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
     },
 };
 
@@ -37,6 +37,7 @@ pub struct Instruments {
     parked: Counter<u64>,
     dns_duration: Histogram<f64>,
     reports: Counter<u64>,
+    flagged: Counter<u64>,
     messages: Counter<u64>,
     auth_failures: Counter<u64>,
     sessions: Counter<u64>,
@@ -81,6 +82,7 @@ impl Instruments {
             parked: counter(&meter, &metrics::PARKED),
             dns_duration: histogram(&meter, &metrics::DNS_DURATION),
             reports: counter(&meter, &metrics::REPORTS),
+            flagged: counter(&meter, &metrics::FLAGGED),
             messages: counter(&meter, &metrics::MESSAGES),
             auth_failures: counter(&meter, &metrics::AUTH_FAILURES),
             sessions: counter(&meter, &metrics::SESSIONS),
@@ -132,6 +134,15 @@ impl Instruments {
             KeyValue::new("domain", domain.shared()),
         ];
         self.reports.add(1, &attributes);
+    }
+
+    /// A report is worth a look.
+    pub fn flagged(&self, kind: Kind, flag: Flag) {
+        let attributes = [
+            KeyValue::new("kind", kind.as_str()),
+            KeyValue::new("flag", flag.as_str()),
+        ];
+        self.flagged.add(1, &attributes);
     }
 
     /// A stored report about `domain` counts `totals`.

@@ -8,8 +8,8 @@
 use crate::{
     limits,
     terms::{
-        self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, FindingKind, Kind,
-        Outcome, Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
+        self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, FindingKind, Flag,
+        Kind, Outcome, Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
     },
 };
 
@@ -192,6 +192,14 @@ pub(super) const REPORTS: Declaration = Declaration {
     ],
 };
 
+pub(super) const FLAGGED: Declaration = Declaration {
+    name: "dmarc.reports.flagged",
+    shape: Shape::Counter,
+    unit: "{report}",
+    help: "Reports by kind and what makes them worth a look; one report may count under several flags.",
+    attributes: &[closed("kind", words!(Kind)), closed("flag", words!(Flag))],
+};
+
 pub(super) const MESSAGES: Declaration = Declaration {
     name: "dmarc.messages",
     shape: Shape::Counter,
@@ -264,6 +272,7 @@ pub const ALL: &[Declaration] = &[
     SPOOL_SIZE,
     SPOOL_OLDEST_AGE,
     REPORTS,
+    FLAGGED,
     MESSAGES,
     AUTH_FAILURES,
     SESSIONS,

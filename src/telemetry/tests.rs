@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     report::{Results, Totals, tls::Sessions},
     terms::{
-        Aligned, AuthFailure, Disposition, DnsOutcome, Door, FindingKind, Kind, Outcome, Rejection,
-        Severity, Stage, TlsFailure, TlsPolicy, Verdict,
+        Aligned, AuthFailure, Disposition, DnsOutcome, Door, FindingKind, Flag, Kind, Outcome,
+        Rejection, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
     },
 };
 
@@ -64,6 +64,7 @@ fn record_everything(telemetry: &Telemetry, domain: &Domain) {
     };
     to.sessions(&label, Some(TlsPolicy::Sts), &sessions);
     to.failures(&label, Some(AuthFailure::Dmarc), 5);
+    to.flagged(Kind::Tls, Flag::Incomplete);
     to.set_findings(vec![(FindingKind::RecordMissing, Severity::High, 3)]);
 }
 
@@ -81,6 +82,7 @@ fn the_page_shows_every_instrument_and_no_other() {
         "dmarc_failures_total",
         "dmarc_findings",
         "dmarc_messages_total",
+        "dmarc_reports_flagged_total",
         "dmarc_reports_total",
         "rua_dns_duration_seconds",
         "rua_mail_size_bytes_total",
@@ -99,6 +101,7 @@ fn the_page_shows_every_instrument_and_no_other() {
     for line in [
         r#"dmarc_messages_total{disposition="reject",dkim="fail",dmarc="pass",domain="example.com",spf="pass"} 40"#,
         r#"dmarc_messages_total{disposition="unknown",dkim="unknown",dmarc="unknown",domain="example.com",spf="unknown"} 2"#,
+        r#"dmarc_reports_flagged_total{flag="incomplete",kind="tls"} 1"#,
         r#"dmarc_failures_total{auth_failure="dmarc",domain="example.com"} 5"#,
         r#"rua_mails_total{door="import",listener="none",reason="too_large",verdict="refused"} 1"#,
         r#"tlsrpt_sessions_total{domain="example.com",policy_type="sts",result="successful"} 7"#,

@@ -24,6 +24,7 @@ use crate::{
 const NAMES: &[(&str, &str)] = &[
     ("dmarc_findings", "dmarc.findings"),
     ("dmarc_messages_total", "dmarc.messages"),
+    ("dmarc_reports_flagged_total", "dmarc.reports.flagged"),
     ("dmarc_reports_total", "dmarc.reports"),
     ("rua_dns_duration_seconds_count", "rua.dns.duration.count"),
     ("rua_dns_duration_seconds_sum", "rua.dns.duration.sum"),
@@ -237,6 +238,31 @@ async fn say_the_same(protocol: &str, endpoint: impl Fn(&Receiver) -> String) {
     let same = |got: &Receiver| are_equal(&at_collector(got), &shown);
     collector.until(same).await;
     promtool_is_content(&page(port, "/metrics").1);
+}
+
+#[test]
+fn what_was_repaired_or_left_out_is_counted_once() {
+    let (lab, port) = lab(|_| {});
+    let xml = com("odd", &[3, 2]).xml();
+    assert!(xml.contains("<count>2<"));
+    let odd = xml
+        .replacen("<record>", "text<record>", 1)
+        .replacen("<count>2<", "<count>-2<", 1);
+    let odd = mails::attached(RUA, odd.as_bytes());
+    for _ in 0..2 {
+        accept(&lab, &[RUA], &odd);
+        lab.settle();
+    }
+    let mut shown = Series::new();
+    until("both are counted", SOON, || {
+        shown = on_page(&page(port, "/metrics").1);
+        sum(&shown, "dmarc.reports", &[]) > 1.0
+    });
+    for flag in ["incomplete", "repaired"] {
+        let of = [("kind", "aggregate"), ("flag", flag)];
+        is(&shown, "dmarc.reports.flagged", &of, 1.0);
+    }
+    is(&shown, "dmarc.reports.flagged", &[], 2.0);
 }
 
 fn promtool_is_content(page: &str) {
