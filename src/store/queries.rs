@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use rusqlite::{Connection, Row, params};
 
 pub use export::Exported;
-pub use failure::StoredFailure;
+pub use failure::{FailureFacts, StoredFailure};
 pub use reports::{Filter, Listed};
 pub use tls::{StoredTls, StoredTlsFailure, StoredTlsPolicy};
 pub use whole::{

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde::Serialize;
 
 use super::{
@@ -10,13 +10,31 @@ use super::{
 };
 use crate::report::Digest;
 
-/// A failure report. Texts as in [`super::StoredPolicy`]; without local parts if they were redacted
-/// when it came.
+/// A failure report.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoredFailure {
     /// As it stands in the list.
     #[serde(flatten)]
     pub listed: Listed,
+    /// What it says.
+    #[serde(flatten)]
+    pub facts: FailureFacts,
+    /// Version of the parser that read it.
+    pub parser_version: u32,
+    /// What makes two arrivals the same, in hexadecimal digits.
+    pub digest: String,
+    /// When it came first, UTC epoch seconds.
+    pub first_seen: i64,
+    /// How it came, in order of time; at most [`crate::limits::SHOWN_ARRIVALS`].
+    pub arrivals: Vec<StoredArrival>,
+    /// How often it came.
+    pub arrivals_in_all: u64,
+}
+
+/// What a failure report says. Texts as in [`super::StoredPolicy`]; without local parts if they were
+/// redacted when it came.
+#[derive(Clone, Debug, Serialize)]
+pub struct FailureFacts {
     /// The reporter's address.
     pub email: String,
     /// `User-Agent`.
@@ -55,17 +73,14 @@ pub struct StoredFailure {
     pub header_date: String,
     /// The message's `Message-ID`.
     pub header_message_id: String,
-    /// Version of the parser that read it.
-    pub parser_version: u32,
-    /// What makes two arrivals the same, in hexadecimal digits.
-    pub digest: String,
-    /// When it came first, UTC epoch seconds.
-    pub first_seen: i64,
-    /// How it came, in order of time; at most [`crate::limits::SHOWN_ARRIVALS`].
-    pub arrivals: Vec<StoredArrival>,
-    /// How often it came.
-    pub arrivals_in_all: u64,
 }
+
+/// The columns of [`FailureFacts`].
+pub(super) const FACTS: &str = "email, generator, feedback_type, auth_failure, delivery_result,
+    identity_alignment, source_ip, envelope_id, mail_from, rcpt_to, auth_results, spf_dns,
+    dkim_domain, dkim_identity, dkim_selector, header_from, header_subject, header_date,
+    header_message_id";
+const FACTS_COLUMNS: usize = 19;
 
 impl Reader {
     /// One failure report, if there is one with this number.
@@ -80,39 +95,45 @@ impl Reader {
 fn failure(connection: &Connection, id: i64) -> rusqlite::Result<StoredFailure> {
     let listed = Reader::listed(connection, id)?;
     let (arrivals, arrivals_in_all) = arrivals(connection, id)?;
-    let sql = "SELECT email, generator, feedback_type, auth_failure, delivery_result,
-            identity_alignment, source_ip, envelope_id, mail_from, rcpt_to, auth_results, spf_dns,
-            dkim_domain, dkim_identity, dkim_selector, header_from, header_subject, header_date,
-            header_message_id, parser_version, digest, document.first_seen
-        FROM failure_report JOIN document USING (id) WHERE id = ?1";
-    connection.query_row(sql, [id], |row| {
-        let has_source = row.get_ref(6)? != rusqlite::types::ValueRef::Null;
+    let sql = format!(
+        "SELECT {FACTS}, parser_version, digest, document.first_seen
+         FROM failure_report JOIN document USING (id) WHERE id = ?1"
+    );
+    connection.query_row(&sql, [id], |row| {
         Ok(StoredFailure {
             listed,
-            email: row.get(0)?,
-            generator: row.get(1)?,
-            feedback_type: row.get(2)?,
-            auth_failure: row.get(3)?,
-            delivery_result: row.get(4)?,
-            identity_alignment: row.get(5)?,
-            source_ip: has_source.then(|| address(row, 6)).transpose()?,
-            envelope_id: row.get(7)?,
-            mail_from: row.get(8)?,
-            rcpt_to: unpacked(row, 9)?,
-            authentication_results: unpacked(row, 10)?,
-            spf_dns: unpacked(row, 11)?,
-            dkim_domain: row.get(12)?,
-            dkim_identity: row.get(13)?,
-            dkim_selector: row.get(14)?,
-            header_from: row.get(15)?,
-            header_subject: row.get(16)?,
-            header_date: row.get(17)?,
-            header_message_id: row.get(18)?,
-            parser_version: row.get(19)?,
-            digest: Digest(row.get(20)?).to_string(),
-            first_seen: row.get(21)?,
+            facts: facts(row, 0)?,
+            parser_version: row.get(FACTS_COLUMNS)?,
+            digest: Digest(row.get(FACTS_COLUMNS + 1)?).to_string(),
+            first_seen: row.get(FACTS_COLUMNS + 2)?,
             arrivals,
             arrivals_in_all,
         })
+    })
+}
+
+/// Reads [`FACTS`] from this column on.
+pub(super) fn facts(row: &Row<'_>, from: usize) -> rusqlite::Result<FailureFacts> {
+    let has_source = row.get_ref(from + 6)? != rusqlite::types::ValueRef::Null;
+    Ok(FailureFacts {
+        email: row.get(from)?,
+        generator: row.get(from + 1)?,
+        feedback_type: row.get(from + 2)?,
+        auth_failure: row.get(from + 3)?,
+        delivery_result: row.get(from + 4)?,
+        identity_alignment: row.get(from + 5)?,
+        source_ip: has_source.then(|| address(row, from + 6)).transpose()?,
+        envelope_id: row.get(from + 7)?,
+        mail_from: row.get(from + 8)?,
+        rcpt_to: unpacked(row, from + 9)?,
+        authentication_results: unpacked(row, from + 10)?,
+        spf_dns: unpacked(row, from + 11)?,
+        dkim_domain: row.get(from + 12)?,
+        dkim_identity: row.get(from + 13)?,
+        dkim_selector: row.get(from + 14)?,
+        header_from: row.get(from + 15)?,
+        header_subject: row.get(from + 16)?,
+        header_date: row.get(from + 17)?,
+        header_message_id: row.get(from + 18)?,
     })
 }

@@ -74,6 +74,10 @@ pub struct StoredTlsFailure {
     pub failure_reason_code: String,
 }
 
+/// The columns of a [`StoredTlsPolicy`].
+pub(super) const POLICY: &str =
+    "policy_domain, policy_type, policy_string, mx_host, successful, failed, failures";
+
 impl Reader {
     /// One TLS report, if there is one with this number.
     pub fn tls_report(&self, id: i64) -> Result<Option<StoredTls>, StoreError> {
@@ -89,10 +93,9 @@ impl Reader {
         id: i64,
         give: impl FnMut(StoredTlsPolicy) -> Result<(), E>,
     ) -> Result<(), E> {
-        let sql = "SELECT policy_domain, policy_type, policy_string, mx_host, successful, failed,
-                failures
-            FROM tls_policy WHERE report = ?1 ORDER BY seq";
-        stream(&self.connection, "read policies", sql, [id], policy, give)
+        let sql = format!("SELECT {POLICY} FROM tls_policy WHERE report = ?1 ORDER BY seq");
+        let value = |row: &Row<'_>| policy(row, 0);
+        stream(&self.connection, "read policies", &sql, [id], value, give)
     }
 }
 
@@ -115,14 +118,15 @@ fn tls_report(connection: &Connection, id: i64) -> rusqlite::Result<StoredTls> {
     })
 }
 
-fn policy(row: &Row<'_>) -> rusqlite::Result<StoredTlsPolicy> {
+/// Reads [`POLICY`] from this column on.
+pub(super) fn policy(row: &Row<'_>, from: usize) -> rusqlite::Result<StoredTlsPolicy> {
     Ok(StoredTlsPolicy {
-        policy_domain: row.get(0)?,
-        policy_type: row.get(1)?,
-        policy_string: unpacked(row, 2)?,
-        mx_host: unpacked(row, 3)?,
-        successful: unsigned(row, 4)?,
-        failed: unsigned(row, 5)?,
-        failures: unpacked(row, 6)?,
+        policy_domain: row.get(from)?,
+        policy_type: row.get(from + 1)?,
+        policy_string: unpacked(row, from + 2)?,
+        mx_host: unpacked(row, from + 3)?,
+        successful: unsigned(row, from + 4)?,
+        failed: unsigned(row, from + 5)?,
+        failures: unpacked(row, from + 6)?,
     })
 }

@@ -55,10 +55,10 @@ fn it_is_listed_and_shown_as_it_was_stored() {
     assert!(reader.report(1).unwrap().is_none());
     let shown = reader.failure(1).unwrap().unwrap();
     assert_eq!(shown.listed.policy_domain, "mail.example.com");
-    assert_eq!(shown.source_ip, "192.0.2.7".parse().ok());
-    assert_eq!(shown.mail_from.as_deref(), Some(""));
-    assert_eq!(shown.authentication_results.len(), 2);
-    assert_eq!(shown.header_subject, "Hello");
+    assert_eq!(shown.facts.source_ip, "192.0.2.7".parse().ok());
+    assert_eq!(shown.facts.mail_from.as_deref(), Some(""));
+    assert_eq!(shown.facts.authentication_results.len(), 2);
+    assert_eq!(shown.facts.header_subject, "Hello");
     assert_eq!(shown.arrivals_in_all, 1);
     assert!(reader.failure(2).unwrap().is_none());
 }
