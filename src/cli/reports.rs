@@ -87,7 +87,8 @@ fn second(text: &str, day: fn(Date) -> Result<Date, jiff::Error>) -> Result<i64,
     Ok(second.as_second())
 }
 
-fn kind(text: &str) -> Result<Kind, String> {
+/// Reads the name of a kind.
+pub fn kind(text: &str) -> Result<Kind, String> {
     text.parse()
         .map_err(|_| "not one of aggregate, tls, failure".to_owned())
 }

@@ -7,7 +7,7 @@
 //! report has what it says of its message instead, and no mail to show: it was never archived.
 
 mod failure;
-mod tls;
+pub mod tls;
 
 use std::{io::Write, path::Path};
 

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use rusqlite::{Connection, Row, params};
 
-pub use export::Exported;
+pub use export::{Exported, ExportedFailure, ExportedPolicy};
 pub use failure::{FailureFacts, StoredFailure};
 pub use reports::{Filter, Listed};
 pub use tls::{StoredTls, StoredTlsFailure, StoredTlsPolicy};

@@ -200,6 +200,60 @@ fn exported_rows_add_up_to_the_summary() {
 }
 
 #[test]
+fn tls_and_failure_reports_are_exported_by_their_kind() {
+    let place = Place::new();
+    assert_eq!(place.lines(&["export", "--json", "--kind", "tls"]).len(), 0);
+    let formula = "=HYPERLINK(1)";
+    let tls = mails::tls(RUA, "t", "example.com");
+    place.import_bytes(&tls, 0);
+    let mut settings = place.daemon.settings().clone();
+    settings.domains = settings
+        .domains
+        .replacen("rua =", "failure_reports = true\nrua =", 1);
+    place.daemon.configure(&settings);
+    let failure = mails::failure(RUA, "f", "example.com", "secret");
+    let failure = String::from_utf8(failure).unwrap();
+    let (before, after) = failure.rsplit_once("Subject: ").unwrap();
+    let failure = format!("{before}Subject: {formula}\r\nX-Was: {after}");
+    place.import_bytes(failure.as_bytes(), 0);
+
+    let rows = place.lines(&["export", "--json", "--kind", "tls"]);
+    let sum: u64 = rows
+        .iter()
+        .filter_map(|row| row["successful"].as_u64())
+        .sum();
+    let summary = place
+        .daemon
+        .run(&["summary", "example.com", "--json"])
+        .json();
+    assert_eq!(summary["tls"][0]["policies"]["sts"]["successful"], sum);
+    assert_eq!(
+        (&rows[0]["domain"], &rows[0]["policy_domain"]),
+        (&"example.com".into(), &"example.com".into())
+    );
+    let rows = place.lines(&["export", "--json", "--kind", "failure"]);
+    assert_eq!(
+        (rows.len(), &rows[0]["header_subject"]),
+        (1, &formula.into())
+    );
+    for (kind, cell) in [
+        ("tls", "certificate-expired"),
+        ("failure", ",'=HYPERLINK(1),"),
+    ] {
+        let (code, csv) = place.run(&["export", "--csv", "--kind", kind]);
+        let lines: Vec<_> = csv.lines().collect();
+        assert_eq!((code, lines.len()), (0, 2), "{csv}");
+        assert!(lines[0].starts_with("id,domain,policy_domain,org_name,report_id,"));
+        assert!(lines[1].contains(cell), "{csv}");
+        let other = ["export", "example.org", "--json", "--kind", kind];
+        assert_eq!(place.lines(&other).len(), 0, "{kind}");
+        let none = ["export", "--json", "--until", "2000-01-01", "--kind", kind];
+        assert_eq!(place.lines(&none).len(), 0, "{kind}");
+    }
+    assert_eq!(place.run(&["export", "--json", "--kind", "arf"]).0, 2);
+}
+
+#[test]
 fn exported_cells_execute_nothing() {
     let place = Place::new();
     let xml = Report::new("@SUM(A1)", "example.com", &[1]).xml().replacen(

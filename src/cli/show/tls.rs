@@ -63,15 +63,20 @@ pub(super) fn print(
 }
 
 fn row(policy: &StoredTlsPolicy) -> [String; 6] {
-    let failures: Vec<_> = policy.failures.iter().map(failure).collect();
     [
         policy.policy_domain.clone(),
         policy.policy_type.clone().unwrap_or_default(),
         policy.successful.to_string(),
         policy.failed.to_string(),
         policy.mx_host.join(", "),
-        failures.join("; "),
+        failures(policy),
     ]
+}
+
+/// The failures in one cell.
+pub fn failures(policy: &StoredTlsPolicy) -> String {
+    let failures: Vec<_> = policy.failures.iter().map(failure).collect();
+    failures.join("; ")
 }
 
 /// `3 certificate-expired at mx.example.com (192.0.2.1)`.

@@ -1,11 +1,14 @@
-//! The records of many aggregate reports, each with what its report says.
+//! The rows of many reports, each with what its report says: records, policies, failures.
 
 use rusqlite::Row;
 use serde::Serialize;
 
 use super::{
-    Filter, Reader, StoreError, StoredRecord,
+    FailureFacts, Filter, Reader, StoreError, StoredRecord, StoredTlsPolicy,
+    failure::{FACTS, facts},
     reports::{matches, stream},
+    tls::{POLICY, policy},
+    unsigned,
     whole::{RECORD, record},
 };
 
@@ -37,6 +40,50 @@ pub struct Exported {
     pub record: StoredRecord,
 }
 
+/// A policy of a TLS report with the head of that.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExportedPolicy {
+    /// The report's number in this store.
+    pub id: i64,
+    /// The configured domain that its sessions were counted under.
+    pub domain: String,
+    /// `organization-name` as it came.
+    pub org_name: String,
+    /// `contact-info` as it came.
+    pub contact_info: String,
+    /// `report-id` as it came.
+    pub report_id: String,
+    /// First second of the range, UTC epoch.
+    pub begin: i64,
+    /// Last second of the range, UTC epoch.
+    pub end: i64,
+    /// The policy itself.
+    #[serde(flatten)]
+    pub policy: StoredTlsPolicy,
+}
+
+/// A failure report.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExportedFailure {
+    /// Its number in this store.
+    pub id: i64,
+    /// The configured domain that it was counted under.
+    pub domain: String,
+    /// The domain that it names.
+    pub policy_domain: String,
+    /// The reporter.
+    pub org_name: String,
+    /// The id of the mail that brought it.
+    pub report_id: String,
+    /// When the message arrived, UTC epoch.
+    pub arrival: i64,
+    /// Messages that it is about.
+    pub messages: u64,
+    /// What it says.
+    #[serde(flatten)]
+    pub facts: FailureFacts,
+}
+
 /// Columns before those of the record.
 const HEAD: &str = "report.id, domain, policy_domain, org_name, report_id, range_begin, range_end,
     p, sp, adkim, aspf, pct";
@@ -61,6 +108,35 @@ impl Reader {
             give,
         )
     }
+
+    /// The same of TLS reports: every policy about a configured domain.
+    pub fn export_policies<E: From<StoreError>>(
+        &self,
+        filter: &Filter,
+        give: impl FnMut(ExportedPolicy) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (doing, sql) = ("export policies", policies_sql());
+        let values = filter.values();
+        stream(&self.connection, doing, &sql, values, exported_policy, give)
+    }
+
+    /// The same of failure reports.
+    pub fn export_failures<E: From<StoreError>>(
+        &self,
+        filter: &Filter,
+        give: impl FnMut(ExportedFailure) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (doing, sql) = ("export failures", failures_sql());
+        let values = filter.values();
+        stream(
+            &self.connection,
+            doing,
+            &sql,
+            values,
+            exported_failure,
+            give,
+        )
+    }
 }
 
 /// CROSS JOIN fixes the order of the loops, which then is that of the keys.
@@ -70,6 +146,29 @@ fn sql() -> String {
         "SELECT {HEAD}, {RECORD} FROM report CROSS JOIN document ON document.id = report.id
          CROSS JOIN record ON record.report = report.id
          WHERE current AND {matches} ORDER BY report.id, seq"
+    )
+}
+
+/// The domain is that of the policy: a report may have policies of several.
+fn policies_sql() -> String {
+    let matches = matches();
+    format!(
+        "SELECT report.id, domain, org_name, email, report_id, range_begin, range_end, {POLICY}
+         FROM (SELECT id, current, range_begin, range_end, org_name, contact AS email, report_id,
+                      skipped_policies AS skipped_records, notes FROM tls_report) AS report
+         CROSS JOIN document ON document.id = report.id
+         CROSS JOIN tls_policy ON tls_policy.report = report.id
+         WHERE current AND domain IS NOT NULL AND {matches} ORDER BY report.id, seq"
+    )
+}
+
+fn failures_sql() -> String {
+    let matches = matches();
+    format!(
+        "SELECT report.id, domain, policy_domain, org_name, report_id, range_begin, incidents, {FACTS}
+         FROM (SELECT *, arrival AS range_begin, 0 AS skipped_records FROM failure_report) AS report
+         CROSS JOIN document ON document.id = report.id
+         WHERE current AND {matches} ORDER BY report.id"
     )
 }
 
@@ -88,6 +187,32 @@ fn exported(row: &Row<'_>) -> rusqlite::Result<Exported> {
         aspf: row.get(10)?,
         pct: row.get(11)?,
         record: record(row, HEAD_COLUMNS)?,
+    })
+}
+
+fn exported_policy(row: &Row<'_>) -> rusqlite::Result<ExportedPolicy> {
+    Ok(ExportedPolicy {
+        id: row.get(0)?,
+        domain: row.get(1)?,
+        org_name: row.get(2)?,
+        contact_info: row.get(3)?,
+        report_id: row.get(4)?,
+        begin: row.get(5)?,
+        end: row.get(6)?,
+        policy: policy(row, 7)?,
+    })
+}
+
+fn exported_failure(row: &Row<'_>) -> rusqlite::Result<ExportedFailure> {
+    Ok(ExportedFailure {
+        id: row.get(0)?,
+        domain: row.get(1)?,
+        policy_domain: row.get(2)?,
+        org_name: row.get(3)?,
+        report_id: row.get(4)?,
+        arrival: row.get(5)?,
+        messages: unsigned(row, 6)?,
+        facts: facts(row, 7)?,
     })
 }
 
@@ -119,13 +244,15 @@ mod tests {
     #[test]
     fn nothing_is_sorted_on_its_way_out() {
         let place = Place::new();
-        let plan = format!("EXPLAIN QUERY PLAN {}", sql());
-        let mut statement = place.store.connection.prepare(&plan).unwrap();
-        let filter = Filter::default();
-        let steps = statement.query_map(filter.values(), |row| row.get::<_, String>(3));
-        for step in steps.unwrap() {
-            let step = step.unwrap();
-            assert!(!step.contains("TEMP B-TREE"), "{step}");
+        for sql in [sql(), policies_sql(), failures_sql()] {
+            let plan = format!("EXPLAIN QUERY PLAN {sql}");
+            let mut statement = place.store.connection.prepare(&plan).unwrap();
+            let filter = Filter::default();
+            let steps = statement.query_map(filter.values(), |row| row.get::<_, String>(3));
+            for step in steps.unwrap() {
+                let step = step.unwrap();
+                assert!(!step.contains("TEMP B-TREE"), "{step}");
+            }
         }
     }
 }
