@@ -110,8 +110,11 @@ impl Fields {
         if self.major == "message" && matches!(&*self.minor, "rfc822" | "global" | "news") {
             return Some(header());
         }
-        let name = self.file_name.as_deref()?.to_ascii_lowercase();
-        let is_named = [".eml", ".msg"].iter().any(|end| name.ends_with(end));
+        let name = self.file_name.as_deref()?;
+        let end = name.get(name.len().checked_sub(4)?..)?;
+        let is_named = [".eml", ".msg"]
+            .iter()
+            .any(|it| end.eq_ignore_ascii_case(it));
         // Outlook's own files have that name, too.
         is_named.then(header).filter(|it| starts_with_field(it))
     }
@@ -190,9 +193,7 @@ impl<'b> Walk<'b> {
             default.clone_into(&mut fields.major);
             "rfc822".clone_into(&mut fields.minor);
         }
-        if fields.major == "multipart"
-            && let Some(boundary) = &fields.boundary
-        {
+        if fields.major == "multipart" {
             let digest = if fields.minor == "digest" {
                 "message"
             } else {
@@ -201,7 +202,11 @@ impl<'b> Walk<'b> {
             if fields.is_failure_report {
                 on(Leaf::mark(path, Role::Begins));
             }
-            let walked = self.multipart(body, boundary, path, depth, digest, on);
+            let told = fields.boundary.as_deref();
+            let mut walk = |by: &str| self.multipart(body, by, path, depth, digest, on);
+            // Where the boundary is not told, or never comes, the body tells.
+            let walked = told.is_some_and(&mut walk)
+                || first_boundary(&body[..body.len().min(SNIFF)]).is_some_and(|by| walk(&by));
             if fields.is_failure_report {
                 on(Leaf::mark(path, Role::Ends));
             }

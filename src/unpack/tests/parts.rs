@@ -232,6 +232,16 @@ fn an_encoding_that_is_not_as_labelled_is_read_all_the_same() {
 }
 
 #[test]
+fn a_boundary_that_is_missing_or_wrong_is_told_from_the_body() {
+    let mail = multipart(&[attachment("application/gzip", &gzip(XML))]);
+    assert_eq!(one(mail.as_bytes()), XML);
+    for told in [";\r\n boundary=\"=_c\"", "", "; boundary=\"\""] {
+        let mail = mail.replacen(";\r\n boundary=\"=_b\"", told, 1);
+        assert_eq!(one(mail.as_bytes()), XML, "{told}");
+    }
+}
+
+#[test]
 fn a_mail_attached_as_a_file_is_a_message() {
     let inner = multipart(&[attachment("application/gzip", &gzip(XML))]);
     for fields in [
