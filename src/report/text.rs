@@ -221,6 +221,8 @@ mod tests {
             .flat_map(u16::to_le_bytes)
             .collect();
         assert_eq!(read(&utf16).0, "<a>é</a>");
+        let swapped: Vec<u8> = utf16.chunks(2).flat_map(|two| [two[1], two[0]]).collect();
+        assert_eq!(read(&swapped).0, "<a>é</a>");
         assert_eq!(read(b"\xef\xbb\xbf<a/>").0, "<a/>");
         assert_eq!(
             read(b"<?xml version='1.0' encoding='iso-8859-1'?>\xe9").0,

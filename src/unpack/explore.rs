@@ -1,6 +1,6 @@
 //! From leaf parts to documents: opens containers as deep as the bound allows and looks inside.
 
-use std::io::Read;
+use std::{borrow::Cow, io::Read};
 
 use super::{
     Bounds, Document, Headers, Shape, Unpacked,
@@ -140,6 +140,10 @@ impl<'a> Explorer<'a> {
         match look {
             // What a mail says to people, and what it carries besides.
             Look::Html => {}
+            // Gateways put a warning before texts.
+            Look::Other if sniff::has_root(&head(&piece.source)) => {
+                self.document(piece, Shape::Xml);
+            }
             Look::Other => self.uuencoded(&piece),
             Look::Nothing | Look::Unused if !is_attached => {}
             Look::Nothing | Look::Unused => self.reject(&piece.part, Rejection::Empty),
@@ -337,9 +341,7 @@ fn labelled_wrongly<'a>(source: &Source<'a>) -> Option<(Source<'a>, Look)> {
         Encoding::Base64 => Encoding::Plain,
         // What decodes by leaving half of it out was never encoded: the first letters of a
         // picture or of a letter may come to a `<` that way.
-        Encoding::Plain if is_base64(&source.bytes[..source.bytes.len().min(SNIFF)]) => {
-            Encoding::Base64
-        }
+        Encoding::Plain if is_base64(&head(source)) => Encoding::Base64,
         Encoding::Plain => return None,
     };
     let mut other = Source {
@@ -354,14 +356,23 @@ fn labelled_wrongly<'a>(source: &Source<'a>) -> Option<(Source<'a>, Look)> {
 /// Whether a part that looks like XML and is labelled as a text or a picture is a report all the
 /// same.
 fn means_xml(source: &Source<'_>) -> bool {
-    let mut head = Vec::new();
-    // What came before an error may tell enough.
-    let _ = source.open().take(SNIFF as u64).read_to_end(&mut head);
+    let head = head(source);
     let utf16 = head
         .iter()
         .take(2)
         .any(|byte| !byte.is_ascii() || *byte == 0);
     utf16 || sniff::has_root(&head)
+}
+
+/// As much of the start as tells what it is.
+fn head<'s>(source: &'s Source<'_>) -> Cow<'s, [u8]> {
+    if source.is_plain() {
+        return Cow::Borrowed(&source.bytes[..source.bytes.len().min(SNIFF)]);
+    }
+    let mut head = Vec::with_capacity(SNIFF);
+    // What came before an error may tell enough.
+    let _ = source.open().take(SNIFF as u64).read_to_end(&mut head);
+    Cow::Owned(head)
 }
 
 /// A file name without folders, control characters and excess; nothing is ever stored under it.

@@ -43,10 +43,14 @@ pub(super) fn look(bytes: &[u8]) -> Look {
     }
 }
 
-/// A text without the byte order mark and the white space before it.
+/// A text without the white space before it and the byte order mark, of which programs that join
+/// files put a second one, or blanks, before the first.
 fn unmarked(head: &[u8]) -> &[u8] {
-    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
-    text.trim_ascii_start()
+    let mut text = head.trim_ascii_start();
+    while let Some(rest) = text.strip_prefix(b"\xef\xbb\xbf") {
+        text = rest.trim_ascii_start();
+    }
+    text
 }
 
 /// What the very first bytes tell.

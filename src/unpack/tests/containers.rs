@@ -21,8 +21,18 @@ fn a_bare_file_is_known_by_its_first_bytes() {
     ] {
         assert_eq!(one(&raw), XML);
     }
-    let padded = [&b"\xef\xbb\xbf \n"[..], XML].concat();
-    assert_eq!(one(&padded), padded);
+    for behind in [&b"\r\n"[..], b"\0\0\0"] {
+        let raw = [&zip(&[("a.xml", XML)])[..], behind].concat();
+        assert_eq!(one(&raw), XML);
+    }
+    for before in [
+        &b"\xef\xbb\xbf \n"[..],
+        b"\n\xef\xbb\xbf",
+        b"\xef\xbb\xbf\xef\xbb\xbf",
+    ] {
+        let padded = [before, XML].concat();
+        assert_eq!(one(&padded), padded);
+    }
 }
 
 #[test]

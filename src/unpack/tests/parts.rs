@@ -78,12 +78,44 @@ fn odd_mails_are_read() {
     ] {
         assert_eq!(found(mail.as_bytes()).documents.len(), 1, "{mail}");
     }
-    let named = "Content-Disposition: attachment; filename*0=\"r!d!1\";\n filename*1=\"!2.xml\"\nContent-Type: text/xml\n\n<feedback/>";
-    let unpacked = found(named.as_bytes());
-    assert_eq!(
-        unpacked.documents[0].file_name.as_deref(),
-        Some("r!d!1!2.xml")
-    );
+}
+
+#[test]
+fn a_name_may_come_in_pieces_and_encoded() {
+    for name in [
+        "Content-Disposition: attachment; filename*0=\"r!d!1\";\n filename*1=\"!2.xml\"",
+        "Content-Type: text/xml; name*=utf-8''r%21d%211%212.xml",
+        "Content-Type: text/xml;\n name*0*=utf-8''r%21d;\n name*1*=%211%212;\n name*2=.xml",
+        "Content-Type: text/xml; name=\"=?utf-8?Q?r!d!1!2=2Exml?=\"",
+        "Content-Type: text/xml; name=\"../r/r!d!1!2.xml\"",
+    ] {
+        let mail = format!("{name}\n\n<feedback/>");
+        let unpacked = found(mail.as_bytes());
+        let file_name = unpacked.documents[0].file_name.as_deref();
+        assert_eq!(file_name, Some("r!d!1!2.xml"), "{name}");
+    }
+}
+
+/// `standards.md` has each of them from a real reporter.
+#[test]
+fn what_a_part_is_called_makes_no_difference() {
+    for kind in [
+        "multipart/alternative",
+        "message/delivery-status",
+        "application/x-gzip",
+        "application/x-zip-compressed",
+        "application/tlsrpt",
+        "application/tlsrpt+gzip",
+        "text/plain; name=a.txt",
+        "image/png; name=a.png",
+        "nonsense",
+        "",
+    ] {
+        for packed in [gzip(XML), zip(&[("a.json", b"{}")]), gzip(b" \r\n{}")] {
+            let mail = multipart(&[attachment(kind, &packed)]);
+            assert_eq!(found(mail.as_bytes()).documents.len(), 1, "{kind}");
+        }
+    }
 }
 
 #[test]
@@ -134,8 +166,11 @@ fn what_may_be_a_report_is_not_taken_for_html() {
         let mail = attachment("application/xml", xml.as_bytes());
         assert_eq!(one(mail.as_bytes()), xml.as_bytes());
     }
-    let inline = "Subject: x\n\n<?xml version='1.0'?>\n<a:feedback xmlns:a='x'/>\n";
-    assert_eq!(found(inline.as_bytes()).documents.len(), 1);
+    for before in ["", "CAUTION: this mail came from outside.\n\n"] {
+        let inline = "<?xml version='1.0'?>\n<a:feedback xmlns:a='x'/>\n";
+        let mail = format!("Subject: x\n\n{before}{inline}");
+        assert_eq!(found(mail.as_bytes()).documents.len(), 1, "{before}");
+    }
 }
 
 /// What uuencode makes of these bytes.
