@@ -47,11 +47,39 @@ pub fn corpus() -> Option<PathBuf> {
     path.is_dir().then_some(path)
 }
 
+/// A line of INDEX.tsv.
+struct Row {
+    file: String,
+    path: PathBuf,
+    kind: String,
+    /// What other parsers said of it.
+    others: Vec<String>,
+}
+
+/// All of them; none, and the test then says so, if the corpus is not here.
+fn index() -> Option<Vec<Row>> {
+    let Some(corpus) = corpus() else {
+        println!("no corpus here: nothing was read");
+        return None;
+    };
+    let index = fs::read_to_string(corpus.join("INDEX.tsv")).unwrap();
+    let row = |line: &str| {
+        let columns: Vec<_> = line.split('\t').map(str::to_owned).collect();
+        Row {
+            file: columns[0].clone(),
+            path: corpus.join(&columns[0]),
+            kind: columns[1].clone(),
+            others: columns[6..].to_vec(),
+        }
+    };
+    Some(index.lines().skip(1).map(row).collect())
+}
+
 /// What `inspect --json` finds in a file.
-fn lines(path: &PathBuf) -> Vec<Value> {
+fn lines(row: &Row) -> Vec<Value> {
     let output = Command::new(env!("CARGO_BIN_EXE_rua-milter"))
         .args(["inspect", "--json"])
-        .arg(path)
+        .arg(&row.path)
         .output()
         .unwrap();
     String::from_utf8(output.stdout)
@@ -70,20 +98,12 @@ fn records(verdict: &str) -> Option<u64> {
 
 #[test]
 fn every_report_that_others_read_is_read() {
-    let Some(corpus) = corpus() else {
-        println!("no corpus here: nothing was compared");
-        return;
-    };
-    let index = fs::read_to_string(corpus.join("INDEX.tsv")).unwrap();
+    let Some(rows) = index() else { return };
     let mut failed = Vec::new();
-    for row in index.lines().skip(1) {
-        let columns: Vec<_> = row.split('\t').collect();
-        let (file, kind) = (columns[0], columns[1]);
-        let others: Vec<_> = columns[6..].iter().filter_map(|c| records(c)).collect();
-        if kind != "aggregate" {
-            continue;
-        }
-        let found = lines(&corpus.join(file));
+    for row in rows.iter().filter(|row| row.kind == "aggregate") {
+        let Row { file, .. } = row;
+        let others: Vec<_> = row.others.iter().filter_map(|c| records(c)).collect();
+        let found = lines(row);
         let excused = OTHERWISE.iter().any(|(end, _)| file.ends_with(end));
         // What else is in the mail, such as a letter to people, is no failed report.
         let agrees = match &found[..] {
@@ -102,30 +122,22 @@ fn every_report_that_others_read_is_read() {
 /// `ok 2` and `ok-tls 2` mean two policies.
 #[test]
 fn every_tls_report_is_read() {
-    let Some(corpus) = corpus() else {
-        println!("no corpus here: nothing was compared");
-        return;
-    };
-    let index = fs::read_to_string(corpus.join("INDEX.tsv")).unwrap();
+    let Some(rows) = index() else { return };
     let mut failed = Vec::new();
     let mut compared = 0;
-    for row in index.lines().skip(1) {
-        let columns: Vec<_> = row.split('\t').collect();
-        if columns[1] != "tlsrpt" {
-            continue;
-        }
+    for row in rows.iter().filter(|row| row.kind == "tlsrpt") {
         compared += 1;
-        let others = columns[7..].iter().find_map(|column| {
+        let others = row.others[1..].iter().find_map(|column| {
             let count = column
                 .strip_prefix("ok-tls ")
                 .or(column.strip_prefix("ok "));
             count?.parse::<u64>().ok()
         });
-        let found = lines(&corpus.join(columns[0]));
+        let found = lines(row);
         let is_read = matches!(&found[..], [one] if one["kind"] == "tls"
             && others.is_none_or(|others| one["records"] == others));
         if !is_read {
-            failed.push(format!("{}: {found:?}, others {others:?}", columns[0]));
+            failed.push(format!("{}: {found:?}, others {others:?}", row.file));
         }
     }
     assert!(compared > 20 && failed.is_empty(), "{}", failed.join("\n"));
@@ -133,21 +145,13 @@ fn every_tls_report_is_read() {
 
 #[test]
 fn nothing_in_a_valid_file_is_an_error() {
-    let Some(corpus) = corpus() else {
-        println!("no corpus here: nothing was read");
-        return;
-    };
-    let index = fs::read_to_string(corpus.join("INDEX.tsv")).unwrap();
+    let Some(rows) = index() else { return };
     let mut failed = Vec::new();
-    for row in index.lines().skip(1) {
-        let columns: Vec<_> = row.split('\t').collect();
-        let (file, kind) = (columns[0], columns[1]);
-        if !["aggregate", "tlsrpt"].contains(&kind) {
-            continue;
-        }
-        for line in lines(&corpus.join(file)) {
+    let is_valid = |row: &&Row| ["aggregate", "tlsrpt"].contains(&&*row.kind);
+    for row in rows.iter().filter(is_valid) {
+        for line in lines(row) {
             let is_known =
-                |(end, part): &(&str, &str)| file.ends_with(end) && line["part"] == *part;
+                |(end, part): &(&str, &str)| row.file.ends_with(end) && line["part"] == *part;
             if !line["error"].is_null() && !NO_REPORTS.iter().any(is_known) {
                 failed.push(line.to_string());
             }
@@ -158,17 +162,10 @@ fn nothing_in_a_valid_file_is_an_error() {
 
 #[test]
 fn what_a_person_can_read_of_the_invalid_files_is_read() {
-    let Some(corpus) = corpus() else {
-        println!("no corpus here: nothing was read");
-        return;
-    };
-    let index = fs::read_to_string(corpus.join("INDEX.tsv")).unwrap();
+    let Some(rows) = index() else { return };
     for &(end, records, skipped) in READ_THOUGH_INVALID {
-        let mut files = index.lines().filter_map(|row| row.split('\t').next());
-        let file = files
-            .find(|file| file.ends_with(end))
-            .expect("in the index");
-        let found = lines(&corpus.join(file));
+        let row = rows.iter().find(|row| row.file.ends_with(end));
+        let found = lines(row.expect("in the index"));
         let counted: Vec<_> = found
             .iter()
             .map(|line| (line["records"].as_u64(), line["skipped_records"].as_u64()))
@@ -179,22 +176,14 @@ fn what_a_person_can_read_of_the_invalid_files_is_read() {
 
 #[test]
 fn every_failure_report_is_read() {
-    let Some(corpus) = corpus() else {
-        println!("no corpus here: nothing was compared");
-        return;
-    };
-    let index = fs::read_to_string(corpus.join("INDEX.tsv")).unwrap();
-    let rows = index.lines().map(|row| row.split('\t').collect::<Vec<_>>());
-    let files: Vec<_> = rows
-        .filter(|columns| columns[1] == "failure")
-        .map(|columns| columns[0].to_owned())
-        .collect();
-    assert!(files.len() >= 10, "{files:?}");
-    for file in files {
-        let found = lines(&corpus.join(&file));
+    let Some(rows) = index() else { return };
+    let failures: Vec<_> = rows.iter().filter(|row| row.kind == "failure").collect();
+    assert!(failures.len() >= 10, "{}", failures.len());
+    for row in failures {
+        let found = lines(row);
         let is_read = matches!(&found[..], [one] if one["kind"] == "failure"
             && one["records"] == 1 && one["begin"] == one["end"] && one["org_name"] != "");
-        assert!(is_read, "{file}: {found:?}");
+        assert!(is_read, "{}: {found:?}", row.file);
     }
 }
 
@@ -212,16 +201,13 @@ fn decoded(bytes: &[u8]) -> String {
 /// Whatever the container: records with an address and a count, and the sum of the counts.
 #[test]
 fn another_reader_agrees_on_every_well_formed_report() {
-    let Some(corpus) = corpus() else {
-        println!("no corpus here: nothing was compared");
-        return;
-    };
+    let Some(rows) = index() else { return };
     let (mut agreed, mut failed, mut ill_formed) = (0, Vec::new(), Vec::new());
-    let index = fs::read_to_string(corpus.join("INDEX.tsv")).unwrap();
-    for row in index.lines().skip(1) {
-        let columns: Vec<_> = row.split('\t').collect();
-        let (file, kind) = (columns[0], columns[1]);
-        let raw = fs::read(corpus.join(file)).unwrap();
+    for Row {
+        file, path, kind, ..
+    } in &rows
+    {
+        let raw = fs::read(path).unwrap();
         let found = unpack::documents(&raw, &Bounds::default());
         for document in found.documents.iter().filter(|it| it.shape == Shape::Xml) {
             let mut bytes = Vec::new();
