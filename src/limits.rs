@@ -58,6 +58,10 @@ pub const CLAIM_ENTRIES: usize = 64;
 pub const CLAIM_BYTES: usize = 8 * MIB;
 /// Tries of an entry that ended the program before it is parked as `crashed`.
 pub const MAX_ATTEMPTS: u32 = 3;
+/// How long the program has run before it tries an entry again at which it ended. Ends that follow
+/// one another closely have another cause, and must not add up to [`MAX_ATTEMPTS`]; where it is the
+/// entry, the doors are open meanwhile, and systemd's limit of starts is not reached.
+pub const RETRY_TRIED: Duration = Duration::from_secs(5);
 /// First and longest pause after the report store failed.
 pub const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// See [`RETRY_FIRST`].

@@ -4,7 +4,12 @@
 //! the doors shut; while the store or the archive fails it tries again with growing pauses, and
 //! the mail waits in the spool.
 
-use std::{error::Error, future::Future, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::watch;
 
@@ -12,7 +17,7 @@ use super::{Rooms, WorkError};
 use crate::{
     config::Config,
     limits,
-    spool::{Entry, Settled, Spool, SpoolError},
+    spool::{Among, Entry, Settled, Spool, SpoolError},
     terms::Rejection,
 };
 
@@ -43,9 +48,15 @@ pub async fn run(
     let mut shutdown = std::pin::pin!(shutdown);
     let mut pause = limits::RETRY_FIRST;
     let mut owed = None;
+    let began = Instant::now();
     loop {
         let snapshot = config.borrow().clone();
-        let wait = match batch(&spool, &rooms, &snapshot, &mut owed).await {
+        let among = if began.elapsed() < limits::RETRY_TRIED {
+            Among::Untried
+        } else {
+            Among::All
+        };
+        let wait = match batch(&spool, &rooms, &snapshot, among, &mut owed).await {
             Ok(0) => {
                 pause = limits::RETRY_FIRST;
                 LOOK
@@ -89,7 +100,7 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 /// Works until nothing waits, or something fails; the rest then waits in the spool.
 pub async fn drain(spool: &Spool, rooms: &Arc<Rooms>, config: &Arc<Config>) -> Result<(), Trouble> {
     let mut owed = None;
-    while batch(spool, rooms, config, &mut owed).await? > 0 {}
+    while batch(spool, rooms, config, Among::All, &mut owed).await? > 0 {}
     Ok(())
 }
 
@@ -101,10 +112,11 @@ async fn batch(
     spool: &Spool,
     rooms: &Arc<Rooms>,
     config: &Arc<Config>,
+    among: Among,
     owed: &mut Option<Settled>,
 ) -> Result<usize, Trouble> {
     settle(spool, owed).await?;
-    let ids = spool.claim().await?;
+    let ids = spool.claim(among).await?;
     if ids.is_empty() {
         return Ok(0);
     }
@@ -219,7 +231,7 @@ mod tests {
             .unwrap()
             .execute("UPDATE entry SET envelope = '{}' WHERE id = ?1", [strange])
             .unwrap();
-        let worked = batch(&spool, &rooms, &Arc::new(config), &mut None).await;
+        let worked = batch(&spool, &rooms, &Arc::new(config), Among::All, &mut None).await;
         assert_eq!(worked.unwrap(), 2);
         let depth = spool.state().depth();
         assert_eq!((depth.new_entries, depth.parked_entries), (0, 1));

@@ -177,6 +177,15 @@ pub struct Entry {
     pub raw: Vec<u8>,
 }
 
+/// Which entries may be claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Among {
+    /// None at which the program ended.
+    Untried,
+    /// Those too, once no other waits.
+    All,
+}
+
 /// What became of claimed entries.
 #[derive(Clone, Debug, Default)]
 pub struct Settled {
@@ -262,8 +271,8 @@ impl Spool {
 
     /// Takes entries to work on, oldest first, and counts an attempt for each before it returns.
     /// An entry that was tried before comes alone, so that it can only end itself.
-    pub async fn claim(&self) -> Result<Vec<i64>, SpoolError> {
-        self.ask(Work::Claim).await
+    pub async fn claim(&self, among: Among) -> Result<Vec<i64>, SpoolError> {
+        self.ask(Work::Claim(among)).await
     }
 
     /// Lets parked entries wait for the pipeline again and gives their numbers; not those of which
@@ -391,7 +400,10 @@ mod tests {
         let (spool, _writer) =
             open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
         assert_eq!(spool.state().depth().new_entries, 2);
-        assert_eq!(spool.claim().await.expect("claimed"), [first, second]);
+        assert_eq!(
+            spool.claim(Among::All).await.expect("claimed"),
+            [first, second]
+        );
         let loaded = spool
             .reader()
             .expect("a reader")
@@ -414,7 +426,7 @@ mod tests {
             (depth.new_entries, depth.parked_entries, depth.parked_bytes),
             (0, 1, held)
         );
-        assert!(spool.claim().await.expect("claimed").is_empty());
+        assert!(spool.claim(Among::All).await.expect("claimed").is_empty());
     }
 
     #[tokio::test]
@@ -423,19 +435,37 @@ mod tests {
         let (spool, _writer) =
             open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
         let bad = spool.put(entry(b"bad", None)).await.expect("durable");
-        assert_eq!(spool.claim().await.expect("claimed"), [bad]);
+        assert_eq!(spool.claim(Among::All).await.expect("claimed"), [bad]);
         let good = spool.put(entry(b"good", None)).await.expect("durable");
-        assert_eq!(spool.claim().await.expect("claimed"), [good]);
+        assert_eq!(spool.claim(Among::All).await.expect("claimed"), [good]);
         let done = Settled {
             done: vec![good],
             ..Settled::default()
         };
         spool.settle(done).await.expect("settled");
         for _ in 1..crate::limits::MAX_ATTEMPTS {
-            assert_eq!(spool.claim().await.expect("claimed"), [bad]);
+            assert_eq!(spool.claim(Among::All).await.expect("claimed"), [bad]);
         }
-        assert!(spool.claim().await.expect("claimed").is_empty());
+        assert!(spool.claim(Among::All).await.expect("claimed").is_empty());
         assert_eq!(spool.state().depth().parked_entries, 1);
+    }
+
+    #[tokio::test]
+    async fn entries_that_were_tried_wait_and_come_by_turns() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (spool, _writer) =
+            open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
+        let one = spool.put(entry(b"one", None)).await.expect("durable");
+        let two = spool.put(entry(b"two", None)).await.expect("durable");
+        let both = spool.claim(Among::Untried).await.expect("claimed");
+        assert_eq!(both, [one, two]);
+        // Both were interrupted.
+        let untried = spool.claim(Among::Untried).await.expect("claimed");
+        assert!(untried.is_empty());
+        for next in [one, two] {
+            assert_eq!(spool.claim(Among::All).await.expect("claimed"), [next]);
+        }
+        assert_eq!(spool.state().depth().parked_entries, 0);
     }
 
     #[tokio::test]
@@ -445,7 +475,7 @@ mod tests {
             open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
         let id = spool.put(entry(b"x", None)).await.expect("durable");
         for _ in 0..10 {
-            assert_eq!(spool.claim().await.expect("claimed"), [id]);
+            assert_eq!(spool.claim(Among::All).await.expect("claimed"), [id]);
             let released = Settled {
                 released: vec![id],
                 ..Settled::default()
@@ -492,7 +522,7 @@ mod tests {
             })
             .expect("a spool of version 1");
         let (spool, _writer) = begin();
-        let ids = spool.claim().await.expect("claimed");
+        let ids = spool.claim(Among::All).await.expect("claimed");
         let reader = spool.reader().expect("a reader");
         let entry = reader.load(ids[0]).expect("read").expect("there");
         assert_eq!((ids.len(), entry.raw), (1, b"mail".to_vec()));
@@ -545,7 +575,10 @@ mod tests {
         assert_eq!((depth.new_entries, depth.parked_entries), (3, 1));
         assert_eq!(depth.new_bytes + depth.parked_bytes, bytes_before);
         // What ended the program comes alone.
-        assert_eq!(spool.claim().await.expect("claimed"), [ids[0], ids[2]]);
+        assert_eq!(
+            spool.claim(Among::All).await.expect("claimed"),
+            [ids[0], ids[2]]
+        );
     }
 
     #[tokio::test]
@@ -555,7 +588,7 @@ mod tests {
             open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
         let id = spool.put(entry(&[b'x'; 900], None)).await.expect("durable");
         let bytes_before = spool.state().depth().new_bytes;
-        assert_eq!(spool.claim().await.expect("claimed"), [id]);
+        assert_eq!(spool.claim(Among::All).await.expect("claimed"), [id]);
         let settled = Settled {
             parked: vec![(id, Rejection::NoFeedback)],
             shortened: vec![(id, b"less".to_vec())],

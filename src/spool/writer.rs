@@ -17,7 +17,7 @@ use rusqlite::{
 };
 use tokio::sync::oneshot;
 
-use super::{NewEntry, Settled, SpoolError, State, state::Depth};
+use super::{Among, NewEntry, Settled, SpoolError, State, state::Depth};
 use crate::{
     limits::{CLAIM_BYTES, CLAIM_ENTRIES, MAX_ATTEMPTS, OVERSIZE_HEAD, SPOOL_BATCH, SPOOL_WHOLE},
     terms::Rejection,
@@ -35,7 +35,7 @@ pub enum Work {
     /// Make an entry durable; answers its id.
     Put(Box<NewEntry>),
     /// Give entries to work on; answers their ids.
-    Claim,
+    Claim(Among),
     /// Let parked entries wait again; answers their ids.
     Retry,
     /// Record what became of them; answers nothing.
@@ -231,7 +231,7 @@ fn apply(
 ) -> Result<Vec<i64>, rusqlite::Error> {
     match work {
         Work::Put(entry) => put(transaction, depth, entry).map(|id| vec![id]),
-        Work::Claim => claim(transaction, depth),
+        Work::Claim(among) => claim(transaction, depth, *among),
         Work::Retry => retry(transaction, depth),
         Work::Settle(settled) => settle(transaction, depth, settled).map(|()| Vec::new()),
     }
@@ -294,9 +294,13 @@ fn put_message(transaction: &Transaction<'_>, id: i64, raw: &[u8]) -> Result<(),
     Ok(())
 }
 
-/// Untried entries by the batch; when there are none, the oldest tried one alone. One that has
-/// used up its attempts is parked: whatever it does to us, it did it often enough.
-fn claim(transaction: &Transaction<'_>, depth: &mut Depth) -> Result<Vec<i64>, rusqlite::Error> {
+/// Untried entries by the batch; when there are none, a tried one alone, the least tried first. One
+/// that has used up its attempts is parked: whatever it does to us, it did it often enough.
+fn claim(
+    transaction: &Transaction<'_>,
+    depth: &mut Depth,
+    among: Among,
+) -> Result<Vec<i64>, rusqlite::Error> {
     let mut ids = Vec::new();
     let mut bytes = 0;
     {
@@ -313,10 +317,11 @@ fn claim(transaction: &Transaction<'_>, depth: &mut Depth) -> Result<Vec<i64>, r
             ids.push(row.get(0)?);
         }
     }
-    if ids.is_empty() {
+    if ids.is_empty() && among == Among::All {
         park_the_hopeless(transaction, depth)?;
         let mut tried = transaction.prepare_cached(
-            "SELECT id FROM entry WHERE state = 'new' AND attempts > 0 ORDER BY id LIMIT 1",
+            "SELECT id FROM entry WHERE state = 'new' AND attempts > 0
+             ORDER BY attempts, id LIMIT 1",
         )?;
         ids = tried
             .query_map([], |row| row.get(0))?
