@@ -4,6 +4,7 @@
 mod aggregate;
 mod commands;
 mod corpus;
+mod crash_loop;
 mod drift;
 mod failure;
 mod fuzz;

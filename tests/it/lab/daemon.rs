@@ -108,7 +108,14 @@ impl Daemon {
 
     /// Starts it (again), on the same data, and waits for its READY=1.
     pub fn restart(&mut self) {
+        self.launch();
+        self.hear("READY=1");
+    }
+
+    /// The same without waiting.
+    pub fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs");
+        self.forget_messages();
         let log = File::options()
             .create(true)
             .append(true)
@@ -126,7 +133,13 @@ impl Daemon {
             .spawn()
             .expect("to start");
         self.child = Some(child);
-        self.hear("READY=1");
+    }
+
+    /// What an earlier run has told the service manager is not what the next one tells.
+    fn forget_messages(&self) {
+        self.notify.set_nonblocking(true).expect("a socket");
+        while self.notify.recv(&mut [0; 4096]).is_ok() {}
+        self.notify.set_nonblocking(false).expect("a socket");
     }
 
     /// Replaces the configuration file; a running daemon reads it at [`Daemon::signal`] HUP.

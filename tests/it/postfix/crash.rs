@@ -60,27 +60,6 @@ fn killed_between_the_store_and_the_spool_it_counts_once() {
 }
 
 #[test]
-fn killed_at_any_moment_it_stores_what_it_took() {
-    let mut lab = Lab::start();
-    let mut taken = 0;
-    for round in 0..3 {
-        let mut client = lab.client();
-        for n in 0..4 {
-            let mail = Report::new(&format!("{round}-{n}"), "example.com", &[1]).google(RUA);
-            assert!(client.submit(&[RUA], &mail).starts_with("250"));
-            taken += 1;
-        }
-        lab.daemon.kill();
-        lab.daemon.restart();
-    }
-    let all = Stored {
-        reports: taken,
-        messages: taken,
-    };
-    lab.daemon.expect_stored("example.com", all);
-}
-
-#[test]
 fn the_report_store_being_down_does_not_delay_mail() {
     let lab = Lab::start();
     let store = lab.daemon.block_store();
