@@ -9,6 +9,8 @@
 
 mod schema;
 mod state;
+#[cfg(test)]
+mod traced;
 mod writer;
 
 use std::{

@@ -6,6 +6,7 @@ mod commands;
 mod corpus;
 mod crash_loop;
 mod drift;
+mod durable;
 mod failure;
 mod fuzz;
 mod hostile;

@@ -31,6 +31,8 @@ pub struct Settings {
     pub dns: String,
     /// Variables of the daemon's environment.
     pub env: Vec<(String, String)>,
+    /// A command with arguments that runs the daemon, such as strace; none runs it as it is.
+    pub under: Vec<String>,
 }
 
 impl Settings {
@@ -51,6 +53,7 @@ impl Settings {
             metrics: String::new(),
             dns: "watch = false".into(),
             env: Vec::new(),
+            under: Vec::new(),
         }
     }
 
@@ -121,7 +124,11 @@ impl Daemon {
             .append(true)
             .open(self.log_path())
             .expect("a log file");
-        let child = program()
+        let under = self.settings.under.iter();
+        let mut words = under.map(String::as_str).chain([PROGRAM]);
+        let mut command = Command::new(words.next().expect("the program"));
+        let child = clean(&mut command)
+            .args(words)
             .arg("serve")
             .arg("--config")
             .arg(&self.config)
@@ -156,8 +163,13 @@ impl Daemon {
         &self.settings.data
     }
 
-    /// Waits for a message to the service manager.
+    /// Waits for a message to the service manager, which must come.
     pub fn hear(&mut self, message: &str) {
+        assert!(self.hears(message), "no {message}\n{}", self.log());
+    }
+
+    /// The same; whether it came before the daemon ended.
+    pub fn hears(&mut self, message: &str) -> bool {
         self.notify
             .set_read_timeout(Some(Duration::from_millis(200)))
             .expect("a timeout");
@@ -170,7 +182,7 @@ impl Daemon {
             }
             heard || !self.is_running()
         });
-        assert!(within && heard, "no {message}\n{}", self.log());
+        within && heard
     }
 
     /// Ends it as a crash does.
@@ -308,7 +320,7 @@ impl Daemon {
         store
     }
 
-    fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
     }
 

@@ -5,12 +5,15 @@
 
 pub mod daemon;
 pub mod mails;
+pub mod milter;
 pub mod nsd;
 pub mod postfix;
 pub mod sendmail;
 pub mod sink;
 pub mod smtp;
+pub mod strace;
 pub mod tap;
+pub mod trace;
 
 use std::{
     fs,
