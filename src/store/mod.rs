@@ -88,6 +88,10 @@ pub enum StoreError {
         /// Why not.
         source: std::io::Error,
     },
+    /// It opens for reading only: the file, its folder or the file system takes no writes, or did not
+    /// for a moment.
+    #[error("the report store {0} cannot be written")]
+    ReadOnly(PathBuf),
     /// The file is another program's.
     #[error("{0} is not a report store of rua-milter")]
     NotAStore(PathBuf),

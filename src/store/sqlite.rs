@@ -8,7 +8,7 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig,
+    Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior, config::DbConfig,
 };
 
 use super::{Batch, StoreError};
@@ -44,6 +44,11 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         create(path)?;
         let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // Where a file does not open for writing, SQLite opens it for reading, and leaves it at that.
+        let is_readonly = connection.is_readonly(MAIN_DB);
+        if is_readonly.map_err(StoreError::sql("ask how it is open"))? {
+            return Err(StoreError::ReadOnly(path.into()));
+        }
         let version = version(&connection, path)?;
         assert_setting(&connection, "journal_mode", "WAL", "wal")?;
         assert_setting(&connection, "synchronous", "FULL", "2")?;
