@@ -49,7 +49,7 @@ const FROM_1: &str = "
 /// Opens the file for writing and gives it with its own name. One that SQLite calls broken is
 /// set aside under another name, loudly, and a fresh one begins; so nobody else may have it open.
 pub fn open_or_set_aside(path: &Path) -> Result<(Connection, String), SpoolError> {
-    match open(path) {
+    match open_again_if_broken(path) {
         Err(SpoolError::Open { source, .. }) if is_broken(&source) => {
             let aside = set_aside(path)?;
             tracing::error!(
@@ -60,6 +60,14 @@ pub fn open_or_set_aside(path: &Path) -> Result<(Connection, String), SpoolError
             );
             open(path)
         }
+        opened => opened,
+    }
+}
+
+/// What is broken once and not again was not read well, and holds mail that was acknowledged.
+fn open_again_if_broken(path: &Path) -> Result<(Connection, String), SpoolError> {
+    match open(path) {
+        Err(SpoolError::Open { source, .. }) if is_broken(&source) => open(path),
         opened => opened,
     }
 }
