@@ -8,6 +8,10 @@ use super::{Envelope, Limits, NewEntry, SpoolError, schema, start};
 use crate::terms::Door;
 
 #[path = "../../tests/it/lab/trace.rs"]
+#[expect(
+    dead_code,
+    reason = "the program's own traces are looked at more closely"
+)]
 mod trace;
 
 /// With this variable set, which names a level of `synchronous`, the test is what strace runs.
@@ -58,7 +62,7 @@ fn durable(level: &str) -> Result<(), String> {
     let output = folder.path().join("trace");
     let name = std::thread::current().name().expect("a test").to_owned();
     let run = Command::new("strace")
-        .args(["-f", "--seccomp-bpf", "-y", "-s", "9000", "-o"])
+        .args(["-f", "-y", "-s", "9000", "-o"])
         .arg(&output)
         .args([
             "-e",

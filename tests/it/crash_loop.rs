@@ -7,16 +7,16 @@ use std::{
     collections::HashMap,
     env, fmt,
     fs::{self, File},
-    io::{Read, Write},
+    io::Write,
     path::Path,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     thread,
     time::{Duration, SystemTime},
 };
 
-use flate2::read::GzDecoder;
-
-use crate::lab::{Lab, RUA, SOON, daemon::Stored, files_below, mails::Report, smtp::Client, until};
+use crate::lab::{
+    Lab, RUA, SOON, aftermath, daemon::Stored, files_below, mails::Report, smtp::Client, until,
+};
 
 /// Sessions at a time.
 const CLIENTS: u64 = 8;
@@ -58,10 +58,10 @@ fn acknowledged_means_stored_once() {
     assert!(lab.daemon.wait().success());
 
     let tally = tally(&lab, journals.path());
-    assert_nothing_is_left(&lab, &tally);
     println!("{tally}");
     assert_eq!((tally.lost, tally.twice, tally.wrong), (0, 0, 0));
-    assert!(tally.acknowledged >= least(kills), "{tally}");
+    assert!(tally.acknowledged >= least(kills), "too few");
+    assert_nothing_is_left(&lab, &tally);
 }
 
 /// What has to be acknowledged for the kills to have met work.
@@ -194,7 +194,8 @@ fn stored(lab: &Lab) -> HashMap<String, (u64, u64, u64)> {
     let query = "SELECT report_id, count(*), sum(messages),
             sum((SELECT sum(count) FROM record WHERE record.report = report.id))
         FROM report GROUP BY report_id";
-    let store = database(lab, "reports.sqlite");
+    let store = lab.daemon.data().join("reports.sqlite");
+    let store = rusqlite::Connection::open(store).expect("the report store");
     let mut statement = store.prepare(query).expect("the report store");
     let rows = statement.query_map([], |row| {
         Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?)))
@@ -209,30 +210,7 @@ fn assert_nothing_is_left(lab: &Lab, tally: &Tally) {
     };
     assert_eq!(lab.daemon.stored("example.com"), sums, "{tally}");
     assert_eq!(lab.daemon.spool("parked"), [""; 0]);
-    for name in ["spool.sqlite", "reports.sqlite"] {
-        let verdict: String = database(lab, name)
-            .query_row("PRAGMA integrity_check", [], |row| row.get(0))
-            .expect("a verdict");
-        assert_eq!(verdict, "ok", "{name}");
-    }
-    let messages: u64 = database(lab, "spool.sqlite")
-        .query_row("SELECT count(*) FROM message", [], |row| row.get(0))
-        .expect("a count");
-    assert_eq!(messages, 0, "messages without an entry");
-    let mut archived = 0;
-    for path in files_below(&lab.daemon.data().join("archive")) {
-        if path.is_file() {
-            assert_is_what_its_name_says(&path);
-            archived += 1;
-        }
-    }
-    assert_eq!(archived, tally.acknowledged, "archived mails");
-    let set_aside = |path: &Path| path.to_string_lossy().contains("broken");
-    assert!(
-        !files_below(lab.daemon.data())
-            .iter()
-            .any(|path| set_aside(path))
-    );
+    aftermath::assert_whole(lab.daemon.data(), tally.acknowledged);
     assert!(
         !lab.daemon.log().contains("panicked"),
         "{}",
@@ -242,30 +220,6 @@ fn assert_nothing_is_left(lab: &Lab, tally: &Tally) {
     until("the queue is empty", SOON, || {
         lab.postfix.queue().is_empty()
     });
-}
-
-/// An archived mail: a line that says how long its envelope is, the envelope, the mail.
-fn assert_is_what_its_name_says(path: &Path) {
-    let mut content = Vec::new();
-    let file = File::open(path).expect("to open");
-    let read = GzDecoder::new(file).read_to_end(&mut content);
-    read.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let end = content.windows(2).position(|two| two == b"\r\n");
-    let (head, rest) = content.split_at(end.expect("a line") + 2);
-    let head = String::from_utf8_lossy(head);
-    let length: usize = head
-        .trim_end()
-        .rsplit(' ')
-        .next()
-        .and_then(|number| number.parse().ok())
-        .expect("a length");
-    let digest = rua_milter::archive::digest(&rest[length..]);
-    let name = path.file_name().expect("a name").to_string_lossy();
-    assert_eq!(name, format!("{digest}.eml.gz"));
-}
-
-fn database(lab: &Lab, name: &str) -> rusqlite::Connection {
-    rusqlite::Connection::open(lab.daemon.data().join(name)).expect("a database")
 }
 
 fn number(variable: &str) -> Option<u64> {

@@ -124,10 +124,9 @@ fn archived_in_one_batch(mails: usize) {
     };
     for &rename in &renamed {
         let path = &calls[rename].about;
-        let temporary = format!("{path}.tmp");
-        let written = (0..rename).rfind(|&n| of(&calls[n], "write", &temporary));
+        let written = (0..rename).rfind(|&n| of(&calls[n], "write", path));
         let written = index("write", written);
-        assert!(synced(&temporary, written, rename), "{path}: its content");
+        assert!(synced(path, written, rename), "{path}: its content");
         // From the day up to the root.
         for directory in Path::new(path).ancestors().skip(1).take(4) {
             let directory = directory.display().to_string();

@@ -22,6 +22,7 @@ mod otlp;
 mod postfix;
 mod reports;
 mod samples;
+mod sweep;
 mod tcp;
 mod telemetry;
 mod tls;

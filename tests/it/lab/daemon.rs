@@ -158,6 +158,11 @@ impl Daemon {
         &self.settings
     }
 
+    /// What runs the daemon from its next start on.
+    pub fn put_under(&mut self, command: Vec<String>) {
+        self.settings.under = command;
+    }
+
     /// Where the spool, the store and the archive are.
     pub fn data(&self) -> &Path {
         &self.settings.data

@@ -78,3 +78,10 @@ impl Milter {
         }
     }
 }
+
+/// One mail by a connection of its own; nothing when there was no answer.
+pub fn submit(socket: &Path, recipient: &str, mail: &[u8]) -> Option<String> {
+    Milter::connect(socket)
+        .and_then(|mut milter| milter.submit(recipient, mail))
+        .ok()
+}

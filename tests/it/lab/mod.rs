@@ -3,6 +3,7 @@
 //! Every lab has a directory and ports of its own, so labs run side by side. Whatever a lab
 //! starts it ends, by process id. Every wait has a condition and a deadline.
 
+pub mod aftermath;
 pub mod daemon;
 pub mod mails;
 pub mod milter;

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 /// One system call.
 #[derive(Debug)]
 pub struct Call {
+    pub thread: String,
     pub name: String,
     /// Its arguments and its result, as strace prints them.
     pub text: String,
-    /// The file or socket it is about: what its first descriptor stands for, or the last path that it
-    /// names.
+    /// The file or socket it is about: what its first descriptor stands for, or the first path that
+    /// it names.
     pub about: String,
     /// The line of the trace on which it began, and the one on which it was over, if it ever was.
     pub began: usize,
@@ -57,6 +58,7 @@ pub fn read(trace: &str) -> Vec<Call> {
         }
         let text = unfinished.unwrap_or(text);
         calls.push(Call {
+            thread: thread.to_owned(),
             name: name.to_owned(),
             text: text.to_owned(),
             about: about(text).to_owned(),
@@ -72,7 +74,7 @@ fn about(text: &str) -> &str {
     if let Some(of_descriptor) = after.strip_prefix('<').filter(|_| after != text) {
         return of_descriptor.split('>').next().unwrap_or_default();
     }
-    text.rsplit('"').nth(1).unwrap_or_default()
+    text.split('"').nth(1).unwrap_or_default()
 }
 
 /// Whether `file` was synced after `what` had been written to it and before `reply` began.
