@@ -1,8 +1,9 @@
-//! The speed of the reading path, as ratios inside one run. `benches/read` calls it; figures and
-//! how to read them are told there.
+//! The speed of the reading path, as ratios inside one run, and what `benches/smtp` needs to measure
+//! the door. Figures and how to read them are told in these two, which call it.
 //!
 //! Every reader is first held to the truth: a rate of something that reads less counts nothing.
 
+mod discard;
 mod import;
 mod instructions;
 mod profile;
@@ -47,7 +48,8 @@ fn main() -> anyhow::Result<ExitCode> {
             profile.mails.truncate(COUNTED);
             once(reader.context("no such reader")?, &profile);
         }
-        _ => bail!("started by benches/read"),
+        ["discard", socket] => discard::serve(Path::new(socket))?,
+        _ => bail!("started by benches/read and benches/smtp"),
     }
     Ok(ExitCode::SUCCESS)
 }
