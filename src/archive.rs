@@ -20,6 +20,7 @@ use std::{
     collections::{BTreeSet, HashSet},
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, BufWriter, IntoInnerError, Read, Write},
+    ops::Range,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -217,8 +218,7 @@ fn write(path: &Path, mail: &Mail<'_>) -> Result<File, ArchiveError> {
         // which this takes half the time.
         let file = BufWriter::with_capacity(limits::READ_CHUNK, file);
         let mut gzip = GzBuilder::new().write(file, Compression::fast());
-        write!(gzip, "{HEAD}{}\r\n{}", mail.envelope.len(), mail.envelope)?;
-        gzip.write_all(mail.raw)?;
+        write_plain(&mut gzip, mail.envelope, mail.raw)?;
         gzip.finish()?
             .into_inner()
             .map_err(IntoInnerError::into_error)
@@ -249,18 +249,28 @@ fn read(path: &Path, digest: &Digest) -> Result<Archived, ArchiveError> {
 
 /// Takes the envelope off.
 fn split(mut content: Vec<u8>) -> Option<Archived> {
-    let line_end = content.iter().position(|byte| *byte == b'\n')?;
-    let line = std::str::from_utf8(&content[..line_end]).ok()?;
-    let length: usize = line.strip_prefix(HEAD)?.trim_end().parse().ok()?;
-    let begin = line_end + 1;
-    let end = begin
-        .checked_add(length)
-        .filter(|end| *end <= content.len())?;
-    let raw = content.split_off(end);
+    let envelope = envelope(&content)?;
+    let raw = content.split_off(envelope.end);
     Some(Archived {
-        envelope: content.split_off(begin),
+        envelope: content.split_off(envelope.start),
         raw,
     })
+}
+
+/// A mail with its envelope as the archive has them, not compressed.
+pub fn write_plain(out: &mut dyn Write, envelope: &str, raw: &[u8]) -> io::Result<()> {
+    write!(out, "{HEAD}{}\r\n{envelope}", envelope.len())?;
+    out.write_all(raw)
+}
+
+/// Where in `content` the envelope is that [`write_plain`] wrote before a mail; the mail is behind it.
+pub fn envelope(content: &[u8]) -> Option<Range<usize>> {
+    let rest = content.strip_prefix(HEAD.as_bytes())?;
+    let line = rest.split(|byte| *byte == b'\n').next()?;
+    let length: usize = std::str::from_utf8(line).ok()?.trim_end().parse().ok()?;
+    let begin = HEAD.len() + line.len() + 1;
+    let end = begin.checked_add(length)?;
+    (end <= content.len()).then_some(begin..end)
 }
 
 #[cfg(test)]

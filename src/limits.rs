@@ -44,8 +44,11 @@ pub const MAX_SPOOL: u64 = 1 << 30;
 pub const MIN_FREE: u64 = 256 << 20;
 /// Entries of the spool, parked included.
 pub const MAX_SPOOL_ENTRIES: u64 = 100_000;
-/// Share of the parked space, one part in this many, that one network (/24 or /48) may hold.
+/// Share of the spool, in bytes and in entries, one part in this many, that parked mail of one
+/// network (/24 or /48) may hold.
 pub const PARKED_SHARE: u64 = 10;
+/// Parked entries that one commit lets wait again, or drops.
+pub const PARKED_CHUNK: usize = 1_000;
 /// Messages waiting for the spool's writer; beyond, the sender hears 451.
 pub const SPOOL_QUEUE: usize = 1_024;
 /// Bytes of a message that goes into the spool's file, and comes out, in one piece.
@@ -56,8 +59,9 @@ pub const SPOOL_BATCH: usize = 128;
 pub const CLAIM_ENTRIES: usize = 64;
 /// Bytes of raw mail that the pipeline claims at once; one larger entry is claimed alone.
 pub const CLAIM_BYTES: usize = 8 * MIB;
-/// Tries of an entry that ended the program before it is parked as `crashed`.
-pub const MAX_ATTEMPTS: u32 = 3;
+/// Tries of an entry that ended the program, or its parser, before it is left as `crashed`, whatever
+/// version comes.
+pub const MAX_ATTEMPTS: u32 = 2;
 /// How long the program has run before it tries an entry again at which it ended. Ends that follow
 /// one another closely have another cause, and must not add up to [`MAX_ATTEMPTS`]; where it is the
 /// entry, the doors are open meanwhile, and systemd's limit of starts is not reached.

@@ -189,7 +189,7 @@ fn look_at_parked(config: &Config, totals: &mut Totals, out: &mut dyn Write) -> 
         return Ok(());
     }
     let reader = spool::Reader::open(&path)?;
-    for id in reader.parked()? {
+    for id in reader.retriable(None)? {
         totals.tried += 1;
         let Some(entry) = reader.load(id)? else {
             continue;
@@ -213,9 +213,9 @@ async fn try_parked(
     let dir = &config.data_dir;
     let (spool, writer) = spool::open(dir, config.limits, Arc::default())?;
     let rooms = Arc::new(rooms(store, dir)?);
-    let ids = spool.retry().await?;
+    let ids = spool.retry(spool.reader()?.retriable(None)?).await?;
     worker::drain(&spool, &rooms, config).await?;
-    let still = spool.reader()?.parked()?;
+    let still = spool.reader()?.retriable(None)?;
     totals.tried = ids.len();
     let is_read = |id: &i64| still.binary_search(id).is_err();
     let read: Vec<i64> = ids.into_iter().filter(is_read).collect();

@@ -22,16 +22,13 @@ use crate::{
     config::Config,
     domain::Domain,
     report::{self, Digest, Totals, tls::Sessions},
-    spool::{Entry, Settled},
+    spool::{Entry, Parked, Settled, Trial},
     store::{Arrival, Batch, Recorded, Store, StoreError},
     telemetry::{instruments::Instruments, labels::DomainLabels},
     terms::{AuthFailure, Flag, Kind, Outcome, Rejection, Stage, TlsPolicy},
 };
 pub use read::hints;
 use read::{Body, Found, Parts, Whole};
-
-/// The line of the archive that holds the envelope, up to its JSON.
-const ENVELOPE: &str = "X-Rua-Milter-Envelope: ";
 
 /// Where a batch goes.
 pub struct Rooms {
@@ -56,11 +53,11 @@ pub enum WorkError {
     Store(#[from] StoreError),
 }
 
-/// Works on a batch, or on as much of its beginning as memory allows; blocking. `spool` names the
-/// spool file in records of arrivals.
+/// Works on a batch, or on as much of its beginning as memory allows; blocking. Each entry is on
+/// record in `trial`, whose name is that of the spool file in records of arrivals, while it is read.
 pub fn work(
     entries: &[Entry],
-    spool: &str,
+    trial: &Trial,
     config: &Config,
     rooms: &Rooms,
 ) -> Result<Settled, WorkError> {
@@ -71,9 +68,9 @@ pub fn work(
     while memory > 0
         && let Some(entry) = rest.next()
     {
-        parts.push(read::read(entry, config, &mut memory));
+        let read = || read::read(entry, config, &mut memory);
+        parts.push(trial.of(entry.id, read));
     }
-    let released: Vec<i64> = rest.map(|entry| entry.id).collect();
     rooms.instruments.stage(Stage::Parse, started.elapsed());
 
     let mut store = rooms.store.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,17 +80,15 @@ pub fn work(
     let mut counts = Vec::new();
     let settled = store.transaction(|batch| {
         counts.clear();
-        let mut settled = Settled {
-            released,
-            ..Settled::default()
-        };
+        let mut settled = Settled::default();
         for (parts, archived) in parts.iter().zip(&archived) {
-            let arrival = arrival(parts.entry, *archived, spool, config);
-            match store_or_blame(batch, parts, &arrival, &mut counts)? {
-                None => settled.done.push(parts.entry.id),
-                Some(reason) => {
-                    let id = parts.entry.id;
-                    settled.parked.push((id, reason));
+            let id = parts.entry.id;
+            let arrival = arrival(parts.entry, *archived, trial.name(), config);
+            // A long document is read a second time here.
+            match trial.of(id, || store_or_blame(batch, parts, &arrival, &mut counts))? {
+                None => settled.done.push(id),
+                Some(parked) => {
+                    settled.parked.push(parked);
                     if parts.holds_failure {
                         settled.shortened.push((id, parts.kept(config.redact)));
                     }
@@ -109,8 +104,8 @@ pub fn work(
     for count in counts {
         count.give(rooms);
     }
-    for (id, reason) in &settled.parked {
-        tracing::info!(spool_id = id, %reason, "parked");
+    for parked in &settled.parked {
+        tracing::info!(spool_id = parked.id, reason = %parked.reason, at_byte = parked.at_byte, "parked");
     }
     Ok(settled)
 }
@@ -134,7 +129,7 @@ fn archive_new(
             is_new |= seen.insert(document) && !store.knows(document.0, &document.1)?;
         }
         let digest = is_new.then(|| archive::digest(&parts.entry.raw));
-        mails.extend(digest.map(|digest| (digest, envelope_line(parts.entry), parts.entry)));
+        mails.extend(digest.map(|digest| (digest, parts.entry.envelope.line(), parts.entry)));
         kept.push(digest);
     }
     let mails: Vec<archive::Mail<'_>> = mails
@@ -154,12 +149,6 @@ fn archive_new(
     Ok(kept)
 }
 
-/// The envelope as a header line of JSON: everything that only the MTA knew.
-fn envelope_line(entry: &Entry) -> String {
-    let json = serde_json::to_string(&entry.envelope).expect("strings are always JSON");
-    format!("{ENVELOPE}{json}\n")
-}
-
 fn arrival(entry: &Entry, archive: Option<Digest>, spool: &str, config: &Config) -> Arrival {
     let envelope = &entry.envelope;
     Arrival {
@@ -177,13 +166,13 @@ fn arrival(entry: &Entry, archive: Option<Digest>, spool: &str, config: &Config)
 }
 
 /// Stores an entry whole or not at all; where a document turns out to be to blame, the others
-/// of the batch go on without this entry. Gives the reason for which the entry is parked.
+/// of the batch go on without this entry. Says if and why the entry is parked.
 fn store_or_blame(
     batch: &mut Batch<'_>,
     parts: &Parts<'_>,
     arrival: &Arrival,
     counts: &mut Vec<Count>,
-) -> Result<Option<Rejection>, StoreError> {
+) -> Result<Option<Parked>, StoreError> {
     let before = counts.len();
     match batch.savepoint(|batch| store_entry(batch, parts, arrival, counts)) {
         Err(error) => {
@@ -194,7 +183,7 @@ fn store_or_blame(
             counts.truncate(before);
             batch.parked(arrival, reason, None)?;
             counts.push(Count::Parked(reason));
-            Ok(Some(reason))
+            Ok(Some(Parked::of(arrival.spool_id, reason)))
         }
         stored => stored,
     }
@@ -205,7 +194,7 @@ fn store_entry(
     parts: &Parts<'_>,
     arrival: &Arrival,
     counts: &mut Vec<Count>,
-) -> Result<Option<Rejection>, StoreError> {
+) -> Result<Option<Parked>, StoreError> {
     let mut parked = None;
     for found in &parts.found {
         match found {
@@ -231,7 +220,11 @@ fn store_entry(
                 if !batch.parked(&arrival, *reason, *offset)?.redone {
                     counts.push(Count::Parked(*reason));
                 }
-                parked.get_or_insert(*reason);
+                parked.get_or_insert(Parked {
+                    id: arrival.spool_id,
+                    reason: *reason,
+                    at_byte: *offset,
+                });
             }
         }
     }
@@ -423,10 +416,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (rooms, config) = (rooms(dir.path()), config(dir.path()));
         let entries: Vec<Entry> = (1..=3).map(|id| entry(id, swelling(id))).collect();
-        let settled = work(&entries, "s", &config, &rooms).unwrap();
-        assert_eq!((settled.done, settled.released), (vec![1], vec![2, 3]));
-        let settled = work(&entries[2..], "s", &config, &rooms).unwrap();
-        assert_eq!((settled.done, settled.released), (vec![3], vec![]));
+        let trial = Trial::unrecorded("s");
+        let settled = work(&entries, &trial, &config, &rooms).unwrap();
+        assert_eq!(settled.done, [1]);
+        let settled = work(&entries[2..], &trial, &config, &rooms).unwrap();
+        assert_eq!(settled.done, [3]);
     }
 
     /// Whatever else is in it: the archive would keep somebody's message.
@@ -442,8 +436,12 @@ mod tests {
              --b\nContent-Type: message/rfc822\n\nSubject: x\n\nsecret\n--b--\n",
             report(1)
         );
-        let mut settled = work(&[entry(1, mail.into_bytes())], "s", &config, &rooms).unwrap();
-        assert_eq!(settled.parked, [(1, Rejection::FailureReportsOff)]);
+        let entries = [entry(1, mail.into_bytes())];
+        let mut settled = work(&entries, &Trial::unrecorded("s"), &config, &rooms).unwrap();
+        assert_eq!(
+            settled.parked,
+            [Parked::of(1, Rejection::FailureReportsOff)]
+        );
         let (_, kept) = settled.shortened.pop().unwrap();
         let kept = String::from_utf8(kept).unwrap();
         assert!(kept.contains("\r\nfrom: r@r.example\r\n") && !kept.contains("secret"));

@@ -7,13 +7,13 @@
 
 use std::collections::HashMap;
 
-use super::{ENVELOPE, Rooms, WorkError, work};
+use super::{Rooms, WorkError, work};
 use crate::{
     archive::{ArchiveError, Found},
     config::Config,
     limits,
     report::Digest,
-    spool::{Entry, Envelope},
+    spool::{Entry, Envelope, Trial},
     terms::{Door, Rejection},
 };
 
@@ -58,10 +58,7 @@ pub fn rebuild(
 
 fn get(rooms: &Rooms, found: Found, id: i64) -> Result<Entry, ArchiveError> {
     let mail = rooms.archive.get(&found.digest, found.arrived)?;
-    let envelope = std::str::from_utf8(&mail.envelope).ok();
-    let envelope = envelope
-        .and_then(|lines| lines.lines().find_map(|line| line.strip_prefix(ENVELOPE)))
-        .and_then(|json| serde_json::from_str(json).ok());
+    let envelope = Envelope::of_lines(&mail.envelope);
     Ok(Entry {
         id,
         arrived: found.arrived,
@@ -96,8 +93,9 @@ impl Batch {
         tell: &mut impl FnMut(Digest, NotTaken),
     ) -> Result<(), WorkError> {
         let Self { entries, names, .. } = std::mem::take(self);
-        for (id, reason) in work(&entries, SPOOL, config, rooms)?.parked {
-            tell(names[&id], NotTaken::Unread(reason));
+        let trial = Trial::unrecorded(SPOOL);
+        for parked in work(&entries, &trial, config, rooms)?.parked {
+            tell(names[&parked.id], NotTaken::Unread(parked.reason));
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use super::{Rooms, WorkError};
 use crate::{
     config::Config,
     limits,
-    spool::{Among, Entry, Settled, Spool, SpoolError},
+    spool::{Among, Entry, Parked, Settled, Spool, SpoolError, Trial},
     terms::Rejection,
 };
 
@@ -47,7 +47,6 @@ pub async fn run(
 ) {
     let mut shutdown = std::pin::pin!(shutdown);
     let mut pause = limits::RETRY_FIRST;
-    let mut owed = None;
     let began = Instant::now();
     loop {
         let snapshot = config.borrow().clone();
@@ -56,7 +55,7 @@ pub async fn run(
         } else {
             Among::All
         };
-        let wait = match batch(&spool, &rooms, &snapshot, among, &mut owed).await {
+        let wait = match batch(&spool, &rooms, &snapshot, among).await {
             Ok(0) => {
                 pause = limits::RETRY_FIRST;
                 LOOK
@@ -99,64 +98,39 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 
 /// Works until nothing waits, or something fails; the rest then waits in the spool.
 pub async fn drain(spool: &Spool, rooms: &Arc<Rooms>, config: &Arc<Config>) -> Result<(), Trouble> {
-    let mut owed = None;
-    while batch(spool, rooms, config, Among::All, &mut owed).await? > 0 {}
+    while batch(spool, rooms, config, Among::All).await? > 0 {}
     Ok(())
 }
 
-/// Claims one batch, works on it, and settles it; gives its size.
-///
-/// What could not be settled is `owed`, and settled before anything else is claimed: its attempts
-/// did not end the program, and must not add up as if they had.
+/// Claims one batch, works on it, and settles it; gives its size. What could not be settled is
+/// claimed and done again, which changes nothing.
 async fn batch(
     spool: &Spool,
     rooms: &Arc<Rooms>,
     config: &Arc<Config>,
     among: Among,
-    owed: &mut Option<Settled>,
 ) -> Result<usize, Trouble> {
-    settle(spool, owed).await?;
+    let trial = spool.trial()?;
+    if let Some(id) = trial.unfinished().map_err(SpoolError::Trial)? {
+        // First: one that is killed between the two must not count it twice.
+        trial.clear();
+        spool.blame(id).await?;
+    }
     let ids = spool.claim(among).await?;
-    if ids.is_empty() {
-        return Ok(0);
-    }
     let size = ids.len();
-    let work = {
-        let (spool, rooms, config, ids) = (
-            spool.clone(),
-            Arc::clone(rooms),
-            Arc::clone(config),
-            ids.clone(),
-        );
-        move || load_and_work(&spool, &rooms, &config, &ids)
-    };
-    // When the thread ends by a panic, the attempts stay counted.
-    let (settled, worked) = match tokio::task::spawn_blocking(work).await? {
-        Ok(settled) => (settled, Ok(size)),
-        Err(trouble) => {
-            let released = Settled {
-                released: ids,
-                ..Settled::default()
-            };
-            (released, Err(trouble))
-        }
-    };
-    *owed = Some(settled);
-    settle(spool, owed).await?;
-    worked
-}
-
-/// Settles what is owed; on an error it stays so.
-async fn settle(spool: &Spool, owed: &mut Option<Settled>) -> Result<(), SpoolError> {
-    if let Some(settled) = owed {
-        spool.settle(settled.clone()).await?;
-        *owed = None;
+    if size > 0 {
+        let (spool_there, rooms, config) = (spool.clone(), Arc::clone(rooms), Arc::clone(config));
+        let work = move || load_and_work(&spool_there, &trial, &rooms, &config, &ids);
+        spool
+            .settle(tokio::task::spawn_blocking(work).await??)
+            .await?;
     }
-    Ok(())
+    Ok(size)
 }
 
 fn load_and_work(
     spool: &Spool,
+    trial: &Trial,
     rooms: &Rooms,
     config: &Config,
     ids: &[i64],
@@ -169,12 +143,12 @@ fn load_and_work(
             // It must not stand in the way of the others.
             Err(SpoolError::Envelope(error)) => {
                 tracing::error!(spool_id = id, %error, "parked: its envelope cannot be read");
-                unreadable.push((id, Rejection::Crashed));
+                unreadable.push(Parked::of(id, Rejection::Crashed));
             }
             entry => entries.extend(entry?),
         }
     }
-    let mut settled = super::work(&entries, spool.id(), config, rooms)?;
+    let mut settled = super::work(&entries, trial, config, rooms)?;
     settled.parked.extend(unreadable);
     Ok(settled)
 }
@@ -186,16 +160,6 @@ mod tests {
         pipeline::tests::{config, entry, report, rooms},
         spool::{self, NewEntry},
     };
-
-    async fn until(what: &str, holds: impl Fn() -> bool) {
-        for _ in 0..200 {
-            if holds() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{what} did not come");
-    }
 
     async fn put(spool: &Spool, id: i64) -> i64 {
         let entry = entry(id, report(id).into_bytes());
@@ -231,15 +195,14 @@ mod tests {
             .unwrap()
             .execute("UPDATE entry SET envelope = '{}' WHERE id = ?1", [strange])
             .unwrap();
-        let worked = batch(&spool, &rooms, &Arc::new(config), Among::All, &mut None).await;
+        let worked = batch(&spool, &rooms, &Arc::new(config), Among::All).await;
         assert_eq!(worked.unwrap(), 2);
         let depth = spool.state().depth();
         assert_eq!((depth.new_entries, depth.parked_entries), (0, 1));
     }
 
-    #[expect(clippy::await_holding_lock, reason = "others are to wait for it")]
     #[tokio::test]
-    async fn what_the_spool_could_not_settle_is_settled_and_not_tried_again() {
+    async fn what_the_spool_could_not_settle_is_done_again_and_counts_once() {
         let dir = tempfile::tempdir().unwrap();
         let (rooms, config) = (Arc::new(rooms(dir.path())), config(dir.path()));
         let (spool, _writer) = spool::open(dir.path(), config.limits, Arc::default()).unwrap();
@@ -248,25 +211,55 @@ mod tests {
         let trigger = "CREATE TRIGGER sick BEFORE DELETE ON entry
                        BEGIN SELECT raise(ABORT, 'sick'); END";
         sick.execute_batch(trigger).unwrap();
-
-        let (_config, current) = watch::channel(Arc::new(config));
-        let (stop, mut stopped) = watch::channel(false);
-        let worker = tokio::spawn(run(
-            spool.clone(),
-            Arc::clone(&rooms),
-            current,
-            async move {
-                let _ = stopped.wait_for(|stop| *stop).await;
-            },
-        ));
-        let state = Arc::clone(spool.state());
-        until("a failure", || state.is_failing()).await;
-        // Work that began again would wait here, its attempt counted.
-        let held = rooms.store.lock().unwrap();
+        let config = Arc::new(config);
+        for _ in 0..5 {
+            assert!(batch(&spool, &rooms, &config, Among::All).await.is_err());
+        }
         sick.execute_batch("DROP TRIGGER sick").unwrap();
-        until("the end of the entry", || state.depth().new_entries == 0).await;
-        drop(held);
-        stop.send_replace(true);
-        worker.await.unwrap();
+        drain(&spool, &rooms, &config).await.unwrap();
+        let depth = spool.state().depth();
+        assert_eq!((depth.new_entries, depth.parked_entries), (0, 0));
+        let store = rooms.store.lock().unwrap();
+        assert!(store.target(1).unwrap().is_some() && store.target(2).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_ends_the_program_twice_is_left_and_nothing_else_is_blamed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rooms, config) = (Arc::new(rooms(dir.path())), Arc::new(config(dir.path())));
+        let (spool, _writer) = spool::open(dir.path(), config.limits, Arc::default()).unwrap();
+        let poison = put(&spool, 1).await;
+        put(&spool, 2).await;
+        for ended in 1..=limits::MAX_ATTEMPTS {
+            let trial = spool.trial().unwrap();
+            let crash = std::panic::AssertUnwindSafe(|| trial.of(poison, || panic!("poison")));
+            assert!(std::panic::catch_unwind(crash).is_err());
+            if ended == 1 {
+                assert_eq!(batch(&spool, &rooms, &config, Among::All).await.unwrap(), 1);
+                let depth = spool.state().depth();
+                assert_eq!((depth.new_entries, depth.parked_entries), (1, 0));
+            }
+        }
+        drain(&spool, &rooms, &config).await.unwrap();
+        let left = spool
+            .reader()
+            .unwrap()
+            .parked_entry(poison)
+            .unwrap()
+            .unwrap();
+        assert_eq!((&*left.reason, left.crashes), ("crashed", 2));
+        assert_eq!(spool.state().depth().new_entries, 0);
+        assert!(
+            spool
+                .reader()
+                .unwrap()
+                .parked_by_others(0, 9)
+                .unwrap()
+                .is_empty()
+        );
+        // Whoever asks for it gets it tried.
+        assert_eq!(spool.retry(vec![poison]).await.unwrap(), [poison]);
+        drain(&spool, &rooms, &config).await.unwrap();
+        assert_eq!(spool.state().depth().parked_entries, 0);
     }
 }

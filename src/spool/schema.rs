@@ -12,10 +12,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::SpoolError;
 
 /// `PRAGMA user_version` of this schema.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// `state` is `new` or `parked`. The claim finds what waits by its attempts; the parked ones are
-/// found by network, by which their space is shared out. A message lies apart from its entry: SQLite
+/// found by network, by which their space is shared out. `attempts` are tries that ended the program,
+/// `parked_by` the version that parked it. A message lies apart from its entry: SQLite
 /// rewrites a row whole, and each try of an entry would write and hold all of its message again.
 const TABLES: &str = "
     CREATE TABLE spool (id TEXT NOT NULL, beat INTEGER NOT NULL);
@@ -26,6 +27,8 @@ const TABLES: &str = "
         arrived INTEGER NOT NULL,
         attempts INTEGER NOT NULL DEFAULT 0,
         reason TEXT,
+        at_byte INTEGER,
+        parked_by TEXT,
         network TEXT NOT NULL,
         size INTEGER NOT NULL,
         envelope TEXT NOT NULL
@@ -33,7 +36,7 @@ const TABLES: &str = "
     CREATE INDEX entry_waiting ON entry (attempts, id) WHERE state = 'new';
     CREATE INDEX entry_parked ON entry (network, size) WHERE state = 'parked';
     CREATE TABLE message (id INTEGER PRIMARY KEY, raw BLOB NOT NULL);
-    PRAGMA user_version = 2;
+    PRAGMA user_version = 3;
 ";
 
 /// From version 1, in which an entry held its message.
@@ -44,6 +47,14 @@ const FROM_1: &str = "
     ALTER TABLE entry DROP COLUMN raw;
     CREATE INDEX IF NOT EXISTS entry_waiting ON entry (attempts, id) WHERE state = 'new';
     PRAGMA user_version = 2;
+";
+
+/// From version 2, which counted every try.
+const FROM_2: &str = "
+    ALTER TABLE entry ADD COLUMN at_byte INTEGER;
+    ALTER TABLE entry ADD COLUMN parked_by TEXT;
+    UPDATE entry SET attempts = (reason IS 'crashed');
+    PRAGMA user_version = 3;
 ";
 
 /// Opens the file for writing and gives it with its own name. One that SQLite calls broken is
@@ -81,7 +92,23 @@ pub fn open_read_only(path: &Path) -> Result<Connection, SpoolError> {
     };
     let conn = Connection::open_with_flags(path, flags).map_err(wrong)?;
     conn.busy_timeout(BUSY).map_err(wrong)?;
+    let found = version(&conn).map_err(wrong)?;
+    if found != VERSION {
+        return Err(other_schema(path, found));
+    }
     Ok(conn)
+}
+
+fn version(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+fn other_schema(path: &Path, found: i64) -> SpoolError {
+    SpoolError::Schema {
+        path: path.to_owned(),
+        found,
+        known: VERSION,
+    }
 }
 
 /// How long a connection waits for another process, such as an `import` beside the daemon.
@@ -125,23 +152,21 @@ pub fn open(path: &Path) -> Result<(Connection, String), SpoolError> {
     conn.pragma_update(None, "journal_size_limit", 64 << 20)
         .map_err(wrong)?;
 
-    let version =
-        |conn: &Connection| conn.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
     let begin = rusqlite::TransactionBehavior::Immediate;
     let transaction = conn.transaction_with_behavior(begin).map_err(wrong)?;
     match version(&transaction).map_err(wrong)? {
         0 => transaction.execute_batch(TABLES).map_err(wrong)?,
-        1 => transaction.execute_batch(FROM_1).map_err(wrong)?,
+        1 => transaction
+            .execute_batch(FROM_1)
+            .and_then(|()| transaction.execute_batch(FROM_2))
+            .map_err(wrong)?,
+        2 => transaction.execute_batch(FROM_2).map_err(wrong)?,
         _ => {}
     }
     transaction.commit().map_err(wrong)?;
     let found = version(&conn).map_err(wrong)?;
     if found != VERSION {
-        return Err(SpoolError::Schema {
-            path: path.to_owned(),
-            found,
-            known: VERSION,
-        });
+        return Err(other_schema(path, found));
     }
     // A page may be broken behind a header that is not; it must not show only when it is needed.
     let verdict: String = conn

@@ -47,8 +47,17 @@ pub struct Depth {
     pub parked_entries: u64,
     /// Their bytes.
     pub parked_bytes: u64,
-    /// Bytes of them by network.
-    pub parked_by_network: HashMap<String, u64>,
+    /// What of them came from each network; shared, as every commit copies the rest.
+    pub parked_by_network: Arc<HashMap<String, Held>>,
+}
+
+/// What one network holds of the parked space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Entries.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 impl State {
@@ -80,9 +89,13 @@ impl State {
         {
             return Err(Rejection::NoRoom);
         }
-        let parked = depth.parked_by_network.get(network).copied().unwrap_or(0);
+        let parked = depth.parked_by_network.get(network);
+        let parked = parked.copied().unwrap_or_default();
         // Mail without a network is the operator's own.
-        if !network.is_empty() && parked > limits.max_spool / PARKED_SHARE {
+        if !network.is_empty()
+            && (parked.bytes > limits.max_spool / PARKED_SHARE
+                || parked.entries >= MAX_SPOOL_ENTRIES / PARKED_SHARE)
+        {
             return Err(Rejection::ParkedQuota);
         }
         Ok(())

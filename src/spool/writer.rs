@@ -17,9 +17,9 @@ use rusqlite::{
 };
 use tokio::sync::oneshot;
 
-use super::{Among, NewEntry, Settled, SpoolError, State, state::Depth};
+use super::{Among, NewEntry, Parked, Settled, SpoolError, State, state::Depth};
 use crate::{
-    limits::{CLAIM_BYTES, CLAIM_ENTRIES, MAX_ATTEMPTS, OVERSIZE_HEAD, SPOOL_BATCH, SPOOL_WHOLE},
+    limits::{CLAIM_BYTES, CLAIM_ENTRIES, MAX_ATTEMPTS, SPOOL_BATCH, SPOOL_WHOLE},
     terms::Rejection,
 };
 
@@ -36,8 +36,12 @@ pub enum Work {
     Put(Box<NewEntry>),
     /// Give entries to work on; answers their ids.
     Claim(Among),
-    /// Let parked entries wait again; answers their ids.
-    Retry,
+    /// Count a try that ended the program against an entry; answers nothing.
+    Blame(i64),
+    /// Let these wait again, as far as they are parked; answers their ids.
+    Retry(Vec<i64>),
+    /// Forget these, as far as they are parked; answers their ids.
+    Drop(Vec<i64>),
     /// Record what became of them; answers nothing.
     Settle(Settled),
 }
@@ -56,6 +60,7 @@ pub fn start(
         conn,
         state,
         seen_version: 0,
+        version: super::version(),
     };
     writer.recount()?;
     std::thread::Builder::new()
@@ -69,6 +74,8 @@ struct Writer {
     state: Arc<State>,
     /// `PRAGMA data_version`: moves when another process has written.
     seen_version: i64,
+    /// Ours, kept with what we park.
+    version: String,
 }
 
 impl Writer {
@@ -98,15 +105,17 @@ impl Writer {
 
     fn commit(&mut self, batch: Vec<Job>) {
         let mut depth = self.state.depth();
-        let arrived = batch.iter().any(|job| matches!(job.work, Work::Put(_)));
-        let begin = TransactionBehavior::Immediate;
+        let arrived = batch
+            .iter()
+            .any(|job| matches!(job.work, Work::Put(_) | Work::Retry(_)));
+        let (begin, version) = (TransactionBehavior::Immediate, &*self.version);
         let committed = self
             .conn
             .transaction_with_behavior(begin)
             .and_then(|transaction| {
                 let answers = batch
                     .iter()
-                    .map(|job| apply(&transaction, &mut depth, &job.work))
+                    .map(|job| apply(&transaction, &mut depth, &job.work, version))
                     .collect::<Result<Vec<_>, _>>()?;
                 transaction.commit()?;
                 Ok(answers)
@@ -205,15 +214,27 @@ impl Depth {
     fn park(&mut self, network: String, entries: u64, bytes: u64) {
         self.parked_entries += entries;
         self.parked_bytes += bytes;
-        *self.parked_by_network.entry(network).or_default() += bytes;
+        let held = Arc::make_mut(&mut self.parked_by_network)
+            .entry(network)
+            .or_default();
+        held.entries += entries;
+        held.bytes += bytes;
     }
 
-    fn unpark(&mut self, network: &str, bytes: u64) {
+    fn take_parked(&mut self, network: &str, bytes: u64) {
         self.parked_entries = self.parked_entries.saturating_sub(1);
         self.parked_bytes = self.parked_bytes.saturating_sub(bytes);
-        if let Some(held) = self.parked_by_network.get_mut(network) {
-            *held = held.saturating_sub(bytes);
+        let networks = Arc::make_mut(&mut self.parked_by_network);
+        if let Some(held) = networks.get_mut(network) {
+            held.entries = held.entries.saturating_sub(1);
+            held.bytes = held.bytes.saturating_sub(bytes);
+            if held.entries == 0 {
+                networks.remove(network);
+            }
         }
+    }
+
+    fn add_new(&mut self, bytes: u64) {
         self.new_entries += 1;
         self.new_bytes += bytes;
     }
@@ -228,12 +249,15 @@ fn apply(
     transaction: &Transaction<'_>,
     depth: &mut Depth,
     work: &Work,
+    version: &str,
 ) -> Result<Vec<i64>, rusqlite::Error> {
     match work {
-        Work::Put(entry) => put(transaction, depth, entry).map(|id| vec![id]),
-        Work::Claim(among) => claim(transaction, depth, *among),
-        Work::Retry => retry(transaction, depth),
-        Work::Settle(settled) => settle(transaction, depth, settled).map(|()| Vec::new()),
+        Work::Put(entry) => put(transaction, depth, entry, version).map(|id| vec![id]),
+        Work::Claim(among) => claim(transaction, *among),
+        Work::Blame(id) => blame(transaction, depth, *id, version).map(|()| Vec::new()),
+        Work::Retry(ids) => retry(transaction, depth, ids),
+        Work::Drop(ids) => drop_parked(transaction, depth, ids),
+        Work::Settle(settled) => settle(transaction, depth, settled, version).map(|()| Vec::new()),
     }
 }
 
@@ -241,6 +265,7 @@ fn put(
     transaction: &Transaction<'_>,
     depth: &mut Depth,
     entry: &NewEntry,
+    version: &str,
 ) -> Result<i64, rusqlite::Error> {
     let network = entry.envelope.network();
     let envelope = serde_json::to_string(&entry.envelope)
@@ -249,8 +274,8 @@ fn put(
     let bytes = (entry.raw.len() + envelope.len()) as u64;
     transaction
         .prepare_cached(
-            "INSERT INTO entry (state, arrived, reason, network, size, envelope)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO entry (state, arrived, reason, network, size, envelope, parked_by)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute((
             if entry.parked.is_some() {
@@ -263,14 +288,14 @@ fn put(
             &network,
             bytes,
             envelope,
+            entry.parked.map(|_| version),
         ))?;
     let id = transaction.last_insert_rowid();
     put_message(transaction, id, &entry.raw)?;
     if entry.parked.is_some() {
         depth.park(network, 1, bytes);
     } else {
-        depth.new_entries += 1;
-        depth.new_bytes += bytes;
+        depth.add_new(bytes);
     }
     Ok(id)
 }
@@ -294,92 +319,113 @@ fn put_message(transaction: &Transaction<'_>, id: i64, raw: &[u8]) -> Result<(),
     Ok(())
 }
 
-/// Untried entries by the batch; when there are none, a tried one alone, the least tried first. One
-/// that has used up its attempts is parked: whatever it does to us, it did it often enough.
-fn claim(
-    transaction: &Transaction<'_>,
-    depth: &mut Depth,
-    among: Among,
-) -> Result<Vec<i64>, rusqlite::Error> {
+/// Entries that ended no try by the batch; when there are none, the oldest of the others alone.
+fn claim(transaction: &Transaction<'_>, among: Among) -> Result<Vec<i64>, rusqlite::Error> {
     let mut ids = Vec::new();
     let mut bytes = 0;
-    {
-        let mut untried = transaction.prepare_cached(
-            "SELECT id, size FROM entry WHERE state = 'new' AND attempts = 0
-             ORDER BY id LIMIT ?1",
-        )?;
-        let mut rows = untried.query([CLAIM_ENTRIES])?;
-        while let Some(row) = rows.next()? {
-            bytes += row.get::<_, usize>(1)?;
-            if bytes > CLAIM_BYTES && !ids.is_empty() {
-                break;
-            }
-            ids.push(row.get(0)?);
+    let mut untried = transaction.prepare_cached(
+        "SELECT id, size FROM entry WHERE state = 'new' AND attempts = 0
+         ORDER BY id LIMIT ?1",
+    )?;
+    let mut rows = untried.query([CLAIM_ENTRIES])?;
+    while let Some(row) = rows.next()? {
+        bytes += row.get::<_, usize>(1)?;
+        if bytes > CLAIM_BYTES && !ids.is_empty() {
+            break;
         }
+        ids.push(row.get(0)?);
     }
     if ids.is_empty() && among == Among::All {
-        park_the_hopeless(transaction, depth)?;
         let mut tried = transaction.prepare_cached(
             "SELECT id FROM entry WHERE state = 'new' AND attempts > 0
              ORDER BY attempts, id LIMIT 1",
         )?;
-        ids = tried
-            .query_map([], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-    }
-    let mut count =
-        transaction.prepare_cached("UPDATE entry SET attempts = attempts + 1 WHERE id = ?1")?;
-    for id in &ids {
-        count.execute([id])?;
+        ids.extend(tried.query_row([], |row| row.get::<_, i64>(0)).optional()?);
     }
     Ok(ids)
 }
 
-/// What a later version may read: not a message of which the door kept only the head (?1 bytes), nor
-/// one that the operator does not want, of which only the header is there.
-pub(super) const RETRIED: &str = "state = 'parked' AND reason <> 'failure_reports_off'
-    AND NOT (reason = 'too_large'
-        AND (SELECT length(raw) FROM message WHERE message.id = entry.id) = ?1)";
-
-/// What ended the program counts as tried, so that it comes alone, and not for ever.
-fn retry(transaction: &Transaction<'_>, depth: &mut Depth) -> Result<Vec<i64>, rusqlite::Error> {
-    let mut retry = transaction.prepare(&format!(
-        "UPDATE entry SET state = 'new', attempts = (reason IS 'crashed'), reason = NULL
-         WHERE {RETRIED} RETURNING id, network, size"
-    ))?;
-    let mut rows = retry.query([OVERSIZE_HEAD])?;
-    let mut ids = Vec::new();
-    while let Some(row) = rows.next()? {
-        depth.unpark(row.get_ref(1)?.as_str()?, row.get(2)?);
-        ids.push(row.get(0)?);
-    }
-    ids.sort_unstable();
-    Ok(ids)
-}
-
-fn park_the_hopeless(
+/// One that ended the program often enough is left, whatever it does to us.
+fn blame(
     transaction: &Transaction<'_>,
     depth: &mut Depth,
+    id: i64,
+    version: &str,
 ) -> Result<(), rusqlite::Error> {
-    let mut hopeless = transaction
-        .prepare_cached("SELECT id FROM entry WHERE state = 'new' AND attempts >= ?1")?;
-    let ids: Vec<i64> = hopeless
-        .query_map([MAX_ATTEMPTS], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for id in ids {
-        tracing::error!(
-            spool_id = id,
-            "parked: working on it ended the program repeatedly"
-        );
-        park(transaction, depth, id, Rejection::Crashed)?;
+    let mut count = transaction.prepare_cached(
+        "UPDATE entry SET attempts = attempts + 1 WHERE id = ?1 AND state = 'new'
+         RETURNING attempts",
+    )?;
+    let attempts: Option<u32> = count.query_row([id], |row| row.get(0)).optional()?;
+    match attempts {
+        // It was settled after all.
+        None => Ok(()),
+        Some(attempts) if attempts < MAX_ATTEMPTS => {
+            tracing::warn!(spool_id = id, "the program ended while it tried this mail");
+            Ok(())
+        }
+        Some(_) => {
+            tracing::error!(
+                spool_id = id,
+                "parked: trying it ended the program repeatedly"
+            );
+            let parked = Parked::of(id, Rejection::Crashed);
+            park(transaction, depth, &parked, version)
+        }
     }
-    Ok(())
+}
+
+/// Whoever asks for what ended the program gets it tried once more, alone.
+fn retry(
+    transaction: &Transaction<'_>,
+    depth: &mut Depth,
+    ids: &[i64],
+) -> Result<Vec<i64>, rusqlite::Error> {
+    let mut retry = transaction.prepare_cached(
+        "UPDATE entry SET state = 'new', attempts = min(attempts, ?2), reason = NULL,
+             at_byte = NULL
+         WHERE id = ?1 AND state = 'parked' RETURNING network, size",
+    )?;
+    let mut waiting = Vec::new();
+    for id in ids {
+        let row = retry.query_row((id, MAX_ATTEMPTS - 1), |row| {
+            Ok((row.get::<_, String>(0)?, row.get(1)?))
+        });
+        if let Some((network, bytes)) = row.optional()? {
+            depth.take_parked(&network, bytes);
+            depth.add_new(bytes);
+            waiting.push(*id);
+        }
+    }
+    Ok(waiting)
+}
+
+fn drop_parked(
+    transaction: &Transaction<'_>,
+    depth: &mut Depth,
+    ids: &[i64],
+) -> Result<Vec<i64>, rusqlite::Error> {
+    let mut delete = transaction.prepare_cached(
+        "DELETE FROM entry WHERE id = ?1 AND state = 'parked' RETURNING network, size",
+    )?;
+    let mut delete_message = transaction.prepare_cached("DELETE FROM message WHERE id = ?1")?;
+    let mut dropped = Vec::new();
+    for id in ids {
+        let row = delete.query_row([id], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));
+        if let Some((network, bytes)) = row.optional()? {
+            delete_message.execute([id])?;
+            depth.take_parked(&network, bytes);
+            dropped.push(*id);
+        }
+    }
+    Ok(dropped)
 }
 
 fn settle(
     transaction: &Transaction<'_>,
     depth: &mut Depth,
     settled: &Settled,
+    version: &str,
 ) -> Result<(), rusqlite::Error> {
     let mut delete = transaction
         .prepare_cached("DELETE FROM entry WHERE id = ?1 AND state = 'new' RETURNING size")?;
@@ -394,13 +440,14 @@ fn settle(
     for (id, raw) in &settled.shortened {
         shorten(transaction, depth, *id, raw)?;
     }
-    for (id, reason) in &settled.parked {
-        park(transaction, depth, *id, *reason)?;
-    }
-    let mut release =
-        transaction.prepare_cached("UPDATE entry SET attempts = attempts - 1 WHERE id = ?1")?;
-    for id in &settled.released {
-        release.execute([id])?;
+    let mut count =
+        transaction.prepare_cached("UPDATE entry SET attempts = attempts + 1 WHERE id = ?1")?;
+    for parked in &settled.parked {
+        // A panic that was caught is an end of the parser like any other.
+        if parked.reason == Rejection::Crashed {
+            count.execute([parked.id])?;
+        }
+        park(transaction, depth, parked, version)?;
     }
     Ok(())
 }
@@ -434,17 +481,17 @@ fn shorten(
 fn park(
     transaction: &Transaction<'_>,
     depth: &mut Depth,
-    id: i64,
-    reason: Rejection,
+    parked: &Parked,
+    version: &str,
 ) -> Result<(), rusqlite::Error> {
     let mut park = transaction.prepare_cached(
-        "UPDATE entry SET state = 'parked', reason = ?2 WHERE id = ?1 AND state = 'new'
-         RETURNING network, size",
+        "UPDATE entry SET state = 'parked', reason = ?2, at_byte = ?3, parked_by = ?4
+         WHERE id = ?1 AND state = 'new' RETURNING network, size",
     )?;
-    let parked: Vec<(String, u64)> = park
-        .query_map((id, reason.as_str()), |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    for (network, bytes) in parked {
+    let at_byte = parked.at_byte.and_then(|at| i64::try_from(at).ok());
+    let values = (parked.id, parked.reason.as_str(), at_byte, version);
+    let row = park.query_row(values, |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));
+    if let Some((network, bytes)) = row.optional()? {
         depth.take_new(bytes);
         depth.park(network, 1, bytes);
     }
