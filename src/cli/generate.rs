@@ -38,6 +38,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The commands, and those within them, under their names.
+fn commands(program: &clap::Command) -> Vec<(String, &clap::Command)> {
+    let shown = |command: &&clap::Command| !command.is_hide_set();
+    let mut found = Vec::new();
+    for command in program.get_subcommands().filter(shown) {
+        let name = command.get_name();
+        found.push((name.to_owned(), command));
+        let within = command.get_subcommands().filter(shown);
+        found.extend(within.map(|within| (format!("{name} {}", within.get_name()), within)));
+    }
+    found
+}
+
 /// One page of the program: the commands are part of it, as an operator looks for them in one
 /// place. What the table of commands does not say (verdicts, files, signals) is written by hand,
 /// as are the pages of the configuration and of the MTAs. They go to `man8`, `man5` and `man7`, as
@@ -55,11 +68,8 @@ fn man(dir: &std::path::Path) -> anyhow::Result<()> {
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     writeln!(page, ".SH COMMANDS")?;
-    for command in command
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set())
-    {
-        writeln!(page, ".SS {}", command.get_name())?;
+    for (name, command) in commands(&command) {
+        writeln!(page, ".SS {name}")?;
         let about = command
             .get_about()
             .map(ToString::to_string)

@@ -11,31 +11,30 @@ use std::{
     path::PathBuf,
     pin::Pin,
     process::ExitCode,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-};
+use tokio::sync::mpsc;
 
-use super::{escape, load, runtime};
+use super::{
+    escape,
+    hand::{self, Hand, LOOK},
+    load, runtime,
+};
 use crate::{
-    archive::{self, Archive},
+    archive,
     config::Config,
-    data_dir::{self, Lock},
+    data_dir,
     intake::{
         self,
         examine::{Examined, Opinion},
         import,
     },
-    pipeline::{Rooms, worker},
-    spool::{self, Envelope, NewEntry, Spool, SpoolError},
-    store::{self, Reader, Store},
-    telemetry::{instruments::Instruments, labels::DomainLabels},
+    spool::{Envelope, NewEntry, Spool, SpoolError},
+    store::{self, Reader},
     terms::{Door, Outcome, Rejection},
 };
 
@@ -57,8 +56,6 @@ const UNDER_WAY: usize = crate::limits::SPOOL_BATCH;
 const READ_AHEAD: usize = 4;
 /// Characters of a file's name that are shown.
 const NAME: usize = 512;
-/// How often the spool is asked whether our mails are done, and whether it has room again.
-const LOOK: Duration = Duration::from_millis(50);
 /// A longer wait for room in the spool is told.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -115,21 +112,14 @@ pub fn run(args: &Args, config: &std::path::Path) -> anyhow::Result<ExitCode> {
 }
 
 async fn import(args: &Args, config: Arc<Config>) -> anyhow::Result<Totals> {
-    let (spool, writer) = match data_dir::try_lock(&config.data_dir)? {
-        Some(_lock) => spool::open(&config.data_dir, config.limits, Arc::default())?,
-        None => spool::open_beside(&config.data_dir, config.limits)?,
-    };
+    let (spool, writer) = hand::open_spool(&config)?;
     let mut hand = Hand::new(Arc::clone(&config), spool.clone());
     hand.lend()?;
     let mut totals = Totals::default();
     let (ids, names) = take_in(args, &config, &spool, &mut hand, &mut totals).await?;
     if let Some(&last) = ids.last() {
-        let reader = spool.reader()?;
         // Whatever waits before ours is done as well: an import that was killed may have left it.
-        while reader.any_new(1..=last)? {
-            hand.lend()?;
-            tokio::time::sleep(LOOK).await;
-        }
+        hand.wait(1..=last).await?;
         outcomes(&config, spool.id(), (&ids, &names), &mut totals)?;
     }
     hand.rest().await;
@@ -154,7 +144,7 @@ async fn take_in(
         // An error of sending means that nobody listens any more.
         paths.iter().try_for_each(|path| {
             import::mails(path, limit, &mut |mail| {
-                send.blocking_send(Item::of(mail, &judging))
+                send.blocking_send(Item::of(mail, &judging)).map_err(drop)
             })
         })
     });
@@ -163,7 +153,7 @@ async fn take_in(
     let mut bytes_under_way = 0;
     let (mut ids, mut names) = (Vec::new(), Vec::new());
     while let Some(item) = items.recv().await {
-        bar.inc(item.mail.as_ref().map_or(0, |(raw, _)| raw.len() as u64));
+        bar.inc(item.mail.as_ref().map_or(0, |(_, raw, _)| raw.len() as u64));
         let Some((name, entry)) = judge(item, totals) else {
             continue;
         };
@@ -210,7 +200,7 @@ async fn wait_for_room(spool: &Spool, hand: &mut Hand) -> anyhow::Result<()> {
 /// A mail on its way from the reading thread, which also looks into it.
 struct Item {
     name: String,
-    mail: Result<(Vec<u8>, Examined), String>,
+    mail: Result<(Envelope, Vec<u8>, Examined), String>,
 }
 
 impl Item {
@@ -222,8 +212,9 @@ impl Item {
         };
         let mail = match mail.content {
             Ok(raw) => {
+                let (envelope, raw) = unwrapped(raw);
                 let examined = intake::examine(&raw, config);
-                Ok((raw, examined))
+                Ok((envelope, raw, examined))
             }
             Err(unreadable) => Err(match std::error::Error::source(&unreadable) {
                 Some(cause) => format!("{unreadable}: {cause}"),
@@ -238,7 +229,7 @@ impl Item {
 fn judge(item: Item, totals: &mut Totals) -> Option<(String, NewEntry)> {
     totals.mails += 1;
     let name = item.name;
-    let (raw, examined) = match item.mail {
+    let (envelope, raw, examined) = match item.mail {
         Ok(mail) => mail,
         Err(error) => {
             eprintln!("{}: {error}", escape::text(&name, NAME));
@@ -275,12 +266,30 @@ fn judge(item: Item, totals: &mut Totals) -> Option<(String, NewEntry)> {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     let entry = NewEntry {
-        envelope: Envelope::of(Door::Import),
+        envelope,
         arrived: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
         raw,
         parked: None,
     };
     Some((name, entry))
+}
+
+/// Takes off the lines that the archive and `parked export` put before a mail, and gives what the MTA
+/// knew of it. The door is ours: it is an operator who brings it now.
+fn unwrapped(mut raw: Vec<u8>) -> (Envelope, Vec<u8>) {
+    let Some(lines) = archive::envelope(&raw) else {
+        return (Envelope::of(Door::Import), raw);
+    };
+    let known = Envelope::of_lines(&raw[lines.clone()]);
+    raw.drain(..lines.end);
+    let envelope = known.map_or_else(
+        || Envelope::of(Door::Import),
+        |known| Envelope {
+            door: Door::Import,
+            ..known
+        },
+    );
+    (envelope, raw)
 }
 
 /// Asks the store what became of our entries.
@@ -326,75 +335,6 @@ fn outcomes(
         totals.parked += 1;
     }
     Ok(())
-}
-
-/// The daemon's work, done by us while nobody else does it.
-struct Hand {
-    config: Arc<Config>,
-    spool: Spool,
-    at_work: Option<AtWork>,
-}
-
-struct AtWork {
-    worker: JoinHandle<()>,
-    stop: watch::Sender<bool>,
-    /// Also keeps the configuration where the worker looks for it.
-    _config: watch::Sender<Arc<Config>>,
-    _lock: Lock,
-}
-
-impl Hand {
-    fn new(config: Arc<Config>, spool: Spool) -> Self {
-        Self {
-            config,
-            spool,
-            at_work: None,
-        }
-    }
-
-    /// Starts the worker if no daemon has the lock, and we do not yet.
-    fn lend(&mut self) -> anyhow::Result<()> {
-        if self.at_work.is_some() {
-            return Ok(());
-        }
-        let dir = &self.config.data_dir;
-        let Some(lock) = data_dir::try_lock(dir)? else {
-            return Ok(());
-        };
-        let rooms = Arc::new(Rooms {
-            store: Arc::new(Mutex::new(Store::open(&dir.join(store::FILE))?)),
-            archive: Archive::open(&dir.join(archive::FOLDER))?,
-            instruments: Arc::new(Instruments::disconnected()),
-            labels: Arc::new(DomainLabels::new(0, [])),
-        });
-        let (config, current) = watch::channel(Arc::clone(&self.config));
-        let (stop, mut stopped) = watch::channel(false);
-        let spool = self.spool.clone();
-        let worker = tokio::spawn(async move {
-            worker::run(spool, rooms, current, async move {
-                // A sender that is gone says the same.
-                let _ = stopped.wait_for(|stop| *stop).await;
-            })
-            .await;
-        });
-        self.at_work = Some(AtWork {
-            worker,
-            stop,
-            _config: config,
-            _lock: lock,
-        });
-        Ok(())
-    }
-
-    /// Stops the worker; the lock goes with it.
-    async fn rest(self) {
-        if let Some(at_work) = self.at_work {
-            at_work.stop.send_replace(true);
-            if at_work.worker.await.is_err() {
-                eprintln!("the worker ended by a panic");
-            }
-        }
-    }
 }
 
 fn progress(args: &Args) -> ProgressBar {

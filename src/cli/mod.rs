@@ -5,8 +5,10 @@ pub mod drift;
 mod escape;
 mod export;
 mod generate;
+mod hand;
 mod import;
 mod inspect;
+mod parked;
 mod replay;
 mod reports;
 mod rows;
@@ -65,6 +67,8 @@ enum Command {
     Export(export::Args),
     /// Read the archive and the parked mails again with this version's parser
     Replay(replay::Args),
+    /// Look at mail that was taken and could not be used, try it again, export or drop it
+    Parked(parked::Args),
     /// Look the published DMARC records up and show what is amiss
     Drift(drift::Args),
     /// Write man pages or completions
@@ -97,6 +101,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
             print(|out| reports::run(args, &reader, out))
         }
         Command::Replay(args) => replay::run(args, path),
+        Command::Parked(args) => parked::run(args.action, path),
         Command::Export(args) => {
             let (_, reader) = reader(path)?;
             print(|out| export::run(args, &reader, out))

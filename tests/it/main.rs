@@ -19,6 +19,7 @@ mod mails;
 mod metrics;
 mod mta;
 mod otlp;
+mod parked;
 mod postfix;
 mod reports;
 mod samples;
