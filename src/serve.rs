@@ -28,7 +28,7 @@ use crate::{
     data_dir, drift,
     intake::{Intake, milter, milter::listener::MilterListener},
     limits,
-    pipeline::{Rooms, retention, worker},
+    pipeline::{Rooms, retention, upgrade, worker},
     spool::{self, Spool, State},
     store::{self, Store},
     telemetry::{self, Telemetry, instruments::Instruments},
@@ -237,7 +237,8 @@ async fn back_rooms(
         async move { drop(stop.wait_for(|stop| *stop).await) }
     };
     tokio::join!(
-        worker::run(spool, rooms, config.clone(), stopped()),
+        worker::run(spool.clone(), rooms, config.clone(), stopped()),
+        upgrade::retry_parked(&spool, stopped()),
         retention::run(Arc::clone(&store), config.clone(), stopped()),
         drift::watch::run(store, config, observers, stopped()),
     );

@@ -9,6 +9,7 @@ mod read;
 pub mod rebuild;
 pub mod replay;
 pub mod retention;
+pub mod upgrade;
 pub mod worker;
 
 use std::{

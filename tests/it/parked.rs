@@ -261,6 +261,35 @@ fn parked_by_another_version(daemon: &Daemon) {
     spool.execute(sql, []).unwrap();
 }
 
+#[test]
+fn a_new_version_tries_once_more_by_itself() {
+    let (_dir, mut daemon) = place(two_records);
+    assert_eq!(import(&daemon, &large().google(RUA)).code, 1);
+    assert_eq!(import(&daemon, &cut(RUA)).code, 1);
+    // The limit is the "version" that could not read it.
+    daemon.configure(&Settings {
+        limits: String::new(),
+        ..daemon.settings().clone()
+    });
+    daemon.restart();
+    assert_eq!(daemon.spool("parked").len(), 2, "the same version does not");
+    daemon.kill();
+    parked_by_another_version(&daemon);
+    daemon.restart();
+    let tried = "all mail that another version parked was tried again";
+    until("both were tried", SOON, || daemon.log().contains(tried));
+    until("one is read", SOON, || {
+        daemon.spool("parked") == ["truncated"]
+    });
+    daemon.expect_stored("example.com", ALL);
+    assert_ne!(listed(&daemon, &[])[0]["parked_by"], "0.0.1/1");
+    // Once is enough.
+    daemon.kill();
+    daemon.restart();
+    until("it is ready", SOON, || daemon.spool("new").is_empty());
+    assert_eq!(daemon.log().matches(tried).count(), 1);
+}
+
 /// Waits until the program reads this mail.
 fn wait_until_it_reads(daemon: &Daemon, id: &str) {
     let trying = daemon.data().join("trying");
