@@ -14,6 +14,7 @@
 //! [`put`]: Archive::put
 //! [`get`]: Archive::get
 
+mod forget;
 mod walk;
 
 use std::{
@@ -26,7 +27,7 @@ use std::{
 };
 
 use flate2::{Compression, GzBuilder, read::MultiGzDecoder};
-use jiff::{Timestamp, tz::Offset};
+use jiff::{Timestamp, civil::Date, tz::Offset};
 use sha2::{Digest as _, Sha256};
 
 use crate::{limits, report::Digest};
@@ -165,9 +166,14 @@ impl Archive {
     /// Where a mail is, or would be.
     fn path(&self, digest: &Digest, arrived: i64) -> Result<PathBuf, ArchiveError> {
         let time = Timestamp::from_second(arrived).map_err(|_| ArchiveError::Time(arrived))?;
-        let date = Offset::UTC.to_datetime(time).date();
+        let day = self.day(Offset::UTC.to_datetime(time).date());
+        Ok(day.join(format!("{digest}.eml.gz")))
+    }
+
+    /// The directory of a day.
+    fn day(&self, date: Date) -> PathBuf {
         let day = format!("{:04}/{:02}/{:02}", date.year(), date.month(), date.day());
-        Ok(self.root.join(day).join(format!("{digest}.eml.gz")))
+        self.root.join(day)
     }
 
     /// Makes the directories down to a day's.

@@ -20,8 +20,9 @@
 //!    nothing.
 //! 2. A report counts once, however often and by whichever door it arrives. Two different
 //!    reports never hide each other, and a forged one never replaces a real one.
-//! 3. What was accepted and cannot be used is parked with its reason and counted, never dropped;
-//!    a later version retries it.
+//! 3. What was accepted and cannot be used is parked with its reason and counted; a later version
+//!    retries it. It is never dropped silently: the operator says when it goes, by a command or by
+//!    `retention.parked_days`, and the log says what went.
 //! 4. Mail for anybody else is untouched and hardly delayed: with no recipient of ours we are
 //!    done before the body is sent. With mixed recipients ours are removed and the others get
 //!    their mail, whatever happens to ours.

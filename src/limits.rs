@@ -209,18 +209,38 @@ pub const MAX_ARCHIVED: u64 = 1 << 30;
 /// Arrivals of one report that `show` lists, the first; a report may be sent again for ever.
 pub const SHOWN_ARRIVALS: usize = 100;
 
+/// How long reports and what was published are kept (`retention.report_days`, `dns_days`): three
+/// years, so that two can be compared whole. The daily sums stay.
+pub const REPORT_RETENTION: Duration = Duration::from_hours(24 * 1_095);
+/// How long raw mails, records of arrivals, and parked mail are kept (`retention.archive_days`,
+/// `arrival_days`, `parked_days`): a year and a month, so that nothing goes within a year's round.
+pub const MAIL_RETENTION: Duration = Duration::from_hours(24 * 400);
 /// How long failure reports are kept (`retention.failure_days`): long enough to look into a failure,
 /// short enough for what tells of people.
 pub const FAILURE_RETENTION: Duration = Duration::from_hours(24 * 30);
-/// Pause between two looks for what is too old. The clock must have run evenly for as long.
+/// How long it stays known that a document came once its report was deleted: nobody sends it again
+/// after that.
+pub const DIGEST_RETENTION: Duration = Duration::from_hours(24 * 400);
+/// Pause between two looks for what is too old.
 pub const RETENTION_LOOK: Duration = Duration::from_hours(1);
-/// By how much the clock may differ from the time that has passed.
-pub const CLOCK_SLACK: Duration = Duration::from_mins(5);
-/// Nothing is deleted while the newest report is older than this: then no reports come, or the clock
-/// is wrong.
-pub const RETENTION_QUIET: Duration = Duration::from_hours(24 * 7);
-/// Rows deleted in one transaction, so that the pipeline waits for milliseconds only.
-pub const RETENTION_ROWS: usize = 500;
+/// How long before it goes parked mail is announced in the log.
+pub const PARKED_NOTICE: Duration = Duration::from_hours(24 * 7);
+/// Seconds by which a clock may be set back without being doubted.
+pub const CLOCK_SLACK: i64 = 5 * 60;
+/// Seconds after the newest believed time from which on the clock is doubted.
+pub const CLOCK_JUMP: i64 = 7 * 86_400;
+/// Seconds for which a doubted clock must run on before it is believed: time for somebody, or for
+/// NTP, to set it right.
+pub const CLOCK_PROOF: i64 = 7 * 86_400;
+/// Rows deleted in one transaction, so that the pipeline waits for some ten milliseconds only.
+pub const RETENTION_ROWS: usize = 5_000;
+/// Things found at once that are to go.
+pub const RETENTION_FOUND: usize = 1_000;
+/// Pages that the report store gives back at once; 4 MiB.
+pub const RETENTION_PAGES: u32 = 1_000;
+/// Work that may wait pauses for as long as it has worked, and at least for this long, so that
+/// intake and pipeline go first.
+pub const BACKGROUND_PAUSE: Duration = Duration::from_millis(5);
 
 /// DNS queries at a time.
 pub const DNS_CONCURRENCY: usize = 16;

@@ -237,9 +237,9 @@ async fn back_rooms(
         async move { drop(stop.wait_for(|stop| *stop).await) }
     };
     tokio::join!(
-        worker::run(spool.clone(), rooms, config.clone(), stopped()),
+        worker::run(spool.clone(), Arc::clone(&rooms), config.clone(), stopped()),
         upgrade::retry_parked(&spool, stopped()),
-        retention::run(Arc::clone(&store), config.clone(), stopped()),
+        retention::run(rooms, spool.clone(), config.clone(), stopped()),
         drift::watch::run(store, config, observers, stopped()),
     );
     Ok(())

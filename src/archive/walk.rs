@@ -40,8 +40,7 @@ impl Archive {
     /// The mails of a day, in the order in which they were written; what has no name of ours is
     /// passed over.
     pub fn mails(&self, day: Date) -> Result<Vec<Found>, ArchiveError> {
-        let name = format!("{:04}/{:02}/{:02}", day.year(), day.month(), day.day());
-        let path = self.root.join(name);
+        let path = self.day(day);
         let midnight = Offset::UTC.to_timestamp(day.to_datetime(Time::midnight()));
         let midnight = midnight.map_err(|_| ArchiveError::NotThere(path.clone()))?;
         let midnight = midnight.as_second();
@@ -81,7 +80,7 @@ fn numbers(path: &Path) -> Result<Vec<i16>, ArchiveError> {
 }
 
 /// A digest as it shows itself.
-fn digest_of(text: &str) -> Option<Digest> {
+pub(super) fn digest_of(text: &str) -> Option<Digest> {
     let mut digest = [0; 32];
     if text.len() != 64 || !text.is_ascii() {
         return None;

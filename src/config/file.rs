@@ -15,10 +15,10 @@ use toml::Spanned;
 
 use super::{
     After, Config, Dns, Limits, Listen, ListenAddress, Log, LogFormat, LogTarget, Metrics, Milter,
-    OtlpProtocol, Peer, Unrecognised,
+    OtlpProtocol, Peer, Retention, Unrecognised,
     domains::{DomainEntry, DomainList, Template},
     lists::{self, WANTED, address, wanted},
-    raw::{Raw, RawDns, RawLimits, RawListen, RawLog, RawMetrics, RawMilter},
+    raw::{Raw, RawDns, RawLimits, RawListen, RawLog, RawMetrics, RawMilter, RawRetention},
 };
 use crate::{domain::Domain, limits};
 
@@ -88,16 +88,7 @@ impl Source<'_> {
             milter: self.milter(&raw.milter)?,
             domains: self.domains(&raw)?,
             redact: raw.privacy.redact.unwrap_or(true),
-            keep_failures: self.or(
-                raw.retention.failure_days.as_ref(),
-                limits::FAILURE_RETENTION,
-                "days, from 1 to 3650",
-                |days| {
-                    let days = u64::try_from(*days).ok();
-                    let days = days.filter(|days| (1..=3_650).contains(days));
-                    days.map(|days| Duration::from_hours(24 * days))
-                },
-            )?,
+            retention: self.retention(&raw.retention)?,
             limits: self.limits(&raw.limits)?,
             log: self.log(&raw.log)?,
             metrics: self.metrics(&raw.metrics)?,
@@ -336,6 +327,35 @@ impl Source<'_> {
         })
     }
 
+    fn retention(&self, raw: &RawRetention) -> Result<Retention, ConfigError> {
+        let default = Retention::default();
+        let period = |raw: &Option<Spanned<i64>>, default| {
+            self.or(
+                raw.as_ref(),
+                default,
+                "days, from 1 to 36500, or 0 for ever",
+                |n| {
+                    let days = within(*n, 0, 36_500_u64)?;
+                    Some((days > 0).then(|| Duration::from_hours(24 * days)))
+                },
+            )
+        };
+        Ok(Retention {
+            reports: period(&raw.report_days, default.reports)?,
+            archive: period(&raw.archive_days, default.archive)?,
+            // What tells of people is not kept for ever.
+            failures: self.or(
+                raw.failure_days.as_ref(),
+                default.failures,
+                "days, from 1 to 3650",
+                |n| within(*n, 1, 3_650_u64).map(|days| Duration::from_hours(24 * days)),
+            )?,
+            arrivals: period(&raw.arrival_days, default.arrivals)?,
+            dns: period(&raw.dns_days, default.dns)?,
+            parked: period(&raw.parked_days, default.parked)?,
+        })
+    }
+
     fn log(&self, raw: &RawLog) -> Result<Log, ConfigError> {
         let default = Log::default();
         Ok(Log {
@@ -533,6 +553,19 @@ mod tests {
         assert!(!is_on("") && is_on(ruf) && is_on("failure_reports = true"));
         assert!(!is_on(&format!("{ruf}\nfailure_reports = false")));
         assert!(parse("[retention]\nfailure_days = 0").is_err());
+    }
+
+    #[test]
+    fn periods_are_days_and_none_is_for_ever() {
+        let retention = |text: &str| Ok(parse(&format!("[retention]\n{text}"))?.retention);
+        let kept: Result<_, ConfigError> = retention("report_days = 2\narchive_days = 0");
+        let kept = kept.expect("a configuration");
+        assert_eq!(kept.reports, Some(Duration::from_hours(48)));
+        assert_eq!(
+            (kept.archive, kept.parked),
+            (None, Retention::default().parked)
+        );
+        assert!(retention("dns_days = -1").is_err());
     }
 
     /// `packaging/rua-milter.toml` shows every key, commented, at its default.

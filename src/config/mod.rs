@@ -27,8 +27,8 @@ pub struct Config {
     pub domains: DomainList,
     /// `privacy.redact`: whether local parts are taken out of what failure reports tell.
     pub redact: bool,
-    /// `retention.failure_days`: how long failure reports are kept.
-    pub keep_failures: Duration,
+    /// `[retention]`.
+    pub retention: Retention,
     /// `[limits]`.
     pub limits: Limits,
     /// `[log]`.
@@ -146,6 +146,23 @@ impl Limits {
     }
 }
 
+/// `[retention]`: how long what is kept; `None`: for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// `report_days`: aggregate and TLS reports with their rows.
+    pub reports: Option<Duration>,
+    /// `archive_days`: raw mails of stored reports.
+    pub archive: Option<Duration>,
+    /// `failure_days`: failure reports.
+    pub failures: Duration,
+    /// `arrival_days`: which mail came when and how.
+    pub arrivals: Option<Duration>,
+    /// `dns_days`: what was published, and closed findings.
+    pub dns: Option<Duration>,
+    /// `parked_days`: parked mail.
+    pub parked: Option<Duration>,
+}
+
 /// `[log]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -246,6 +263,19 @@ impl Default for Limits {
             max_inflated: limits::MAX_INFLATED,
             max_records: limits::MAX_RECORDS,
             max_documents: limits::MAX_DOCUMENTS,
+        }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            reports: Some(limits::REPORT_RETENTION),
+            archive: Some(limits::MAIL_RETENTION),
+            failures: limits::FAILURE_RETENTION,
+            arrivals: Some(limits::MAIL_RETENTION),
+            dns: Some(limits::REPORT_RETENTION),
+            parked: Some(limits::MAIL_RETENTION),
         }
     }
 }

@@ -71,8 +71,14 @@ pub struct RawPrivacy {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "keys carry their unit")]
 pub struct RawRetention {
+    pub report_days: Option<Spanned<i64>>,
+    pub archive_days: Option<Spanned<i64>>,
     pub failure_days: Option<Spanned<i64>>,
+    pub arrival_days: Option<Spanned<i64>>,
+    pub dns_days: Option<Spanned<i64>>,
+    pub parked_days: Option<Spanned<i64>>,
 }
 
 #[derive(Default, Deserialize)]

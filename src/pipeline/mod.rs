@@ -5,6 +5,7 @@
 //! the archive, then everything in one transaction, a savepoint for each entry, and then the
 //! counts. Every step may be done again after a crash and changes nothing then.
 
+mod background;
 mod read;
 pub mod rebuild;
 pub mod replay;
@@ -14,7 +15,7 @@ pub mod worker;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -41,6 +42,13 @@ pub struct Rooms {
     pub instruments: Arc<Instruments>,
     /// Which domains metrics name.
     pub labels: Arc<DomainLabels>,
+}
+
+impl Rooms {
+    /// The report store; a panic elsewhere has left it whole, as its transactions are.
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why a batch could not be worked on; its entries stay where they are.
@@ -74,7 +82,7 @@ pub fn work(
     }
     rooms.instruments.stage(Stage::Parse, started.elapsed());
 
-    let mut store = rooms.store.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut store = rooms.store();
     let archived = archive_new(&parts, &store, rooms)?;
 
     let started = Instant::now();

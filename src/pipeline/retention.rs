@@ -1,163 +1,239 @@
-//! Deletes what was kept long enough: failure reports, which tell of people.
+//! Deletes what was kept long enough.
 //!
-//! A report's age is by our clock, from when it came, whatever it says of itself. A clock that is
-//! wrong must not delete what is not old: nothing goes unless the clock has run as evenly as time
-//! itself since the last look, and not while by this clock no report of any kind came for a week.
-//! What has to go is deleted in small transactions; what a stop or a failure leaves, the next look
-//! finds.
+//! Everything's age is by our clock, from when it came, whatever a reporter says. So nothing goes
+//! while the clock is doubted, see [`crate::store::Clock`]. What has to go is deleted in small steps
+//! with pauses between them; what a stop or a failure leaves, the next look finds. The order is:
+//! raw mails, what was read from them, and last that it came. Parked mail is never dropped silently:
+//! it is announced, and each has its line in the log.
 
 use std::{
     future::Future,
+    path::PathBuf,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
+use jiff::{Timestamp, tz::Offset};
 use tokio::sync::watch;
 
-use crate::{
-    config::Config,
-    limits::{CLOCK_SLACK, RETENTION_LOOK, RETENTION_QUIET, RETENTION_ROWS},
-    store::{Store, StoreError},
+use super::{
+    Rooms,
+    background::{pause, step},
+    worker::{Trouble, chain},
 };
+use crate::{
+    config::{Config, Retention},
+    limits::{
+        DIGEST_RETENTION, PARKED_CHUNK, PARKED_NOTICE, RETENTION_FOUND, RETENTION_LOOK,
+        RETENTION_PAGES, RETENTION_ROWS,
+    },
+    spool::{Filter, ParkedEntry, Spool, SpoolError},
+    store::{self, Reader, retention::Stale},
+    terms::Kind,
+};
+
+const SECONDS_OF_A_DAY: i64 = 86_400;
 
 /// Looks again and again until `shutdown`, and finishes the transaction it is at.
 pub async fn run(
-    store: Arc<Mutex<Store>>,
+    rooms: Arc<Rooms>,
+    spool: Spool,
     config: watch::Receiver<Arc<Config>>,
     shutdown: impl Future,
 ) {
     let mut shutdown = pin!(shutdown);
-    let mut last = (Instant::now(), SystemTime::now());
+    let path = config.borrow().data_dir.join(store::FILE);
+    let mut keeper = Keeper {
+        rooms,
+        spool,
+        path,
+        announced: 0,
+    };
     loop {
+        let periods = config.borrow().retention;
         tokio::select! {
             _ = &mut shutdown => return,
-            () = tokio::time::sleep(RETENTION_LOOK) => {}
-        }
-        let now = (Instant::now(), SystemTime::now());
-        let is_even = ran_evenly(now.0 - last.0, last.1, now.1);
-        last = now;
-        if !is_even {
-            tracing::warn!("the clock was set: old failure reports wait for the next look");
-            continue;
-        }
-        let by_clock = epoch_secs(now.1);
-        let keep = config.borrow().keep_failures;
-        loop {
-            let store = Arc::clone(&store);
-            let some = tokio::task::spawn_blocking(move || {
-                let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
-                forget_some(&mut store, by_clock, keep)
-            });
-            let rows = match some.await {
-                Ok(Ok(rows)) => rows,
-                Ok(Err(error)) => {
-                    tracing::error!(%error, "old failure reports could not be deleted");
-                    break;
+            looked = keeper.look(now(), periods) => {
+                if let Err(trouble) = looked {
+                    let error = chain(&trouble);
+                    tracing::error!(error, "what is old could not be deleted");
                 }
-                Err(error) => {
-                    tracing::error!(%error, "deleting old failure reports ended badly");
-                    break;
-                }
-            };
-            if rows > 0 {
-                tracing::info!(rows, "old failure reports deleted");
             }
-            if rows < RETENTION_ROWS {
+        }
+        if !pause(RETENTION_LOOK, &mut shutdown).await {
+            return;
+        }
+    }
+}
+
+struct Keeper {
+    rooms: Arc<Rooms>,
+    spool: Spool,
+    /// The report store, to be read beside its writer.
+    path: PathBuf,
+    /// The day on which it was last told that parked mail is about to go.
+    announced: i64,
+}
+
+impl Keeper {
+    async fn look(&mut self, now: i64, periods: Retention) -> Result<(), Trouble> {
+        let rooms = Arc::clone(&self.rooms);
+        let clock = step(move || Ok(rooms.store().look_at_clock(now)?)).await?;
+        if !clock.is_believed() {
+            tracing::warn!("the clock has jumped: nothing is deleted until it is to be believed");
+            return Ok(());
+        }
+        if let Some(period) = periods.archive {
+            self.forget_mails(before(now, period)).await?;
+        }
+        for (what, period) in table(periods) {
+            if let Some(period) = period {
+                self.forget(what, before(now, period)).await?;
+            }
+        }
+        if let Some(period) = periods.parked {
+            self.forget_parked(now, before(now, period)).await?;
+        }
+        loop {
+            let rooms = Arc::clone(&self.rooms);
+            if !step(move || Ok(rooms.store().give_back(RETENTION_PAGES)?)).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn forget_mails(&self, before: i64) -> Result<(), Trouble> {
+        // A time without a date is before all of them.
+        let Ok(time) = Timestamp::from_second(before) else {
+            return Ok(());
+        };
+        let first_kept = Offset::UTC.to_datetime(time).date();
+        let archive = self.rooms.archive.clone();
+        let days = step(move || Ok(archive.days()?)).await?;
+        let mut gone = 0;
+        for day in days.into_iter().filter(|day| *day < first_kept) {
+            loop {
+                let archive = self.rooms.archive.clone();
+                let some = step(move || Ok(archive.forget(day, RETENTION_FOUND)?)).await?;
+                gone += some;
+                if some < RETENTION_FOUND {
+                    break;
+                }
+            }
+        }
+        if gone > 0 {
+            tracing::info!(gone, "old mails deleted from the archive");
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, what: Stale, before: i64) -> Result<(), Trouble> {
+        let mut gone = 0;
+        loop {
+            let path = self.path.clone();
+            let find = move || Ok(Reader::open(&path)?.stale(what, before, RETENTION_FOUND)?);
+            let mut names = step(find).await?;
+            if names.is_empty() {
                 break;
             }
-            tokio::select! {
-                biased;
-                _ = &mut shutdown => return,
-                () = std::future::ready(()) => {}
+            while !names.is_empty() {
+                let rooms = Arc::clone(&self.rooms);
+                let forget = move || {
+                    let some = rooms.store().forget(what, &names, RETENTION_ROWS)?;
+                    Ok((names.split_off(some), some))
+                };
+                let (left, some) = step(forget).await?;
+                names = left;
+                gone += some;
             }
         }
+        if gone > 0 {
+            tracing::info!(gone, %what, "old data deleted");
+        }
+        Ok(())
+    }
+
+    async fn forget_parked(&mut self, now: i64, before: i64) -> Result<(), Trouble> {
+        let today = now / SECONDS_OF_A_DAY;
+        if self.announced != today {
+            self.announced = today;
+            let soon = before.saturating_add(secs(PARKED_NOTICE));
+            let mails = self.parked(soon, 0).await?.0;
+            if mails > 0 {
+                tracing::warn!(
+                    mails,
+                    "parked mail goes within a week: export it or try it again"
+                );
+            }
+        }
+        loop {
+            let old = self.parked(before, PARKED_CHUNK).await?.1;
+            if old.is_empty() {
+                return Ok(());
+            }
+            for entry in &old {
+                entry.tell_dropped("parked mail dropped: it is older than retention.parked_days");
+            }
+            let ids = old.iter().map(|entry| entry.id).collect();
+            self.spool.drop_parked(ids).await?;
+        }
+    }
+
+    /// How much parked mail came before then, and the first of it.
+    async fn parked(&self, before: i64, most: usize) -> Result<(usize, Vec<ParkedEntry>), Trouble> {
+        let spool = self.spool.clone();
+        let look = move || -> Result<_, SpoolError> {
+            let filter = Filter {
+                before: Some(before),
+                ..Filter::default()
+            };
+            let (mut mails, mut first) = (0, Vec::new());
+            spool.reader()?.parked(&filter, |entry| {
+                mails += 1;
+                if first.len() < most {
+                    first.push(entry);
+                }
+                Ok::<_, SpoolError>(())
+            })?;
+            Ok((mails, first))
+        };
+        Ok(tokio::task::spawn_blocking(look).await??)
     }
 }
 
-/// Whether the clock agrees with the time that has passed between two looks at it.
-fn ran_evenly(passed: Duration, before: SystemTime, after: SystemTime) -> bool {
-    after
-        .duration_since(before)
-        .is_ok_and(|by_clock| by_clock.abs_diff(passed) <= CLOCK_SLACK)
+/// What goes and after how long, in this order.
+fn table(periods: Retention) -> [(Stale, Option<Duration>); 9] {
+    let Retention {
+        reports,
+        arrivals,
+        dns,
+        ..
+    } = periods;
+    let failures = Some(periods.failures);
+    let known = |period: Option<Duration>| period.map(|period| period + DIGEST_RETENTION);
+    [
+        (Stale::Reports(Kind::Aggregate), reports),
+        (Stale::Reports(Kind::Tls), reports),
+        (Stale::Reports(Kind::Failure), failures),
+        (Stale::Arrivals, arrivals),
+        (Stale::Documents(Kind::Aggregate), known(reports)),
+        (Stale::Documents(Kind::Tls), known(reports)),
+        (Stale::Documents(Kind::Failure), known(failures)),
+        (Stale::Published, dns),
+        (Stale::Findings, dns),
+    ]
 }
 
-/// Deletes some of what is older than `keep`, and gives their number; blocking.
-fn forget_some(store: &mut Store, now: i64, keep: Duration) -> Result<usize, StoreError> {
-    let newest = store.newest()?;
-    if newest.is_none_or(|newest| now.saturating_sub(newest) > secs(RETENTION_QUIET)) {
-        return Ok(0);
-    }
-    store.forget_failures(now.saturating_sub(secs(keep)))
+fn before(now: i64, period: Duration) -> i64 {
+    now.saturating_sub(secs(period))
 }
 
-fn epoch_secs(time: SystemTime) -> i64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, secs)
 }
 
 fn secs(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::fixtures::{Place, arrival, example, failure};
-
-    const DAY: i64 = 86_400;
-
-    #[test]
-    fn a_clock_that_was_set_is_noticed() {
-        let hour = Duration::from_hours(1);
-        let before = SystemTime::UNIX_EPOCH + 24 * hour;
-        assert!(ran_evenly(hour, before, before + hour));
-        assert!(ran_evenly(hour, before, before + hour + CLOCK_SLACK));
-        assert!(!ran_evenly(hour, before, before + 2 * hour));
-        assert!(!ran_evenly(hour, before, before - hour));
-    }
-
-    #[test]
-    fn what_is_old_goes_in_small_steps_and_stays_known() {
-        let mut place = Place::new();
-        let old = RETENTION_ROWS + 1;
-        let add = |place: &mut Place, n: usize, arrived: i64| {
-            let arrival = crate::store::Arrival {
-                arrived,
-                ..arrival(i64::try_from(n).unwrap())
-            };
-            let report = failure(&n.to_string());
-            let add = |batch: &mut crate::store::Batch<'_>| {
-                batch.add_failure(&arrival, &example(), &report)
-            };
-            place.store.transaction(add).unwrap()
-        };
-        let now = 1_700_000_000;
-        for n in 1..=old {
-            add(&mut place, n, now - 31 * DAY);
-        }
-        add(&mut place, old + 1, now - 29 * DAY);
-        let rows = |place: &Place| place.number("SELECT count(*) FROM failure_report");
-        let keep = Duration::from_hours(24 * 30);
-
-        let quiet = forget_some(&mut place.store, now, keep).unwrap();
-        assert_eq!(quiet, 0, "nothing came for a week");
-        add(&mut place, old + 2, now);
-        let first = forget_some(&mut place.store, now, keep).unwrap();
-        assert_eq!((first, rows(&place)), (RETENTION_ROWS, 3));
-        assert_eq!(forget_some(&mut place.store, now, keep).unwrap(), 1);
-        assert_eq!(forget_some(&mut place.store, now, keep).unwrap(), 0);
-        assert_eq!(rows(&place), 2);
-        let again = add(&mut place, 1, now);
-        assert!(again.redone);
-        let later = crate::store::Arrival {
-            spool: "another".into(),
-            ..arrival(1)
-        };
-        let known = place
-            .store
-            .transaction(|batch| batch.add_failure(&later, &example(), &failure("1")));
-        assert_eq!(known.unwrap().outcome, crate::terms::Outcome::Duplicate);
-        assert_eq!(rows(&place), 2);
-    }
 }

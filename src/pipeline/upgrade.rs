@@ -4,26 +4,20 @@
 //! pace with what arrives; an entry that is parked again carries our version and is left alone. A
 //! crash loses nothing of it: what is not tried yet is still another version's.
 
-use std::{
-    future::Future,
-    pin::{Pin, pin},
-    time::Duration,
-};
+use std::{future::Future, pin::pin};
 
+use super::background::{LOOK, is_time, pause};
 use crate::{
     limits::{CLAIM_ENTRIES, RETRY_LONGEST},
     spool::{Spool, SpoolError},
 };
-
-/// How often to look whether the pipeline has time.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Gives the parked mail of other versions to the pipeline, until there is none left or `shutdown`.
 pub async fn retry_parked(spool: &Spool, shutdown: impl Future) {
     let mut shutdown = pin!(shutdown);
     let (mut after, mut tried) = (i64::MIN, 0);
     loop {
-        let pause = match batch(spool, after).await {
+        let length = match batch(spool, after).await {
             Ok(Batch::Tried(ids)) => {
                 if tried == 0 {
                     tracing::info!("mail that another version parked is tried again");
@@ -39,7 +33,7 @@ pub async fn retry_parked(spool: &Spool, shutdown: impl Future) {
                 RETRY_LONGEST
             }
         };
-        if !pass(pause, &mut shutdown).await {
+        if !pause(length, &mut shutdown).await {
             return;
         }
     }
@@ -59,7 +53,7 @@ enum Batch {
 }
 
 async fn batch(spool: &Spool, after: i64) -> Result<Batch, SpoolError> {
-    if spool.state().depth().new_entries > 0 {
+    if !is_time(spool) {
         return Ok(Batch::NoTime);
     }
     let there = spool.clone();
@@ -71,12 +65,4 @@ async fn batch(spool: &Spool, after: i64) -> Result<Batch, SpoolError> {
         return Ok(Batch::Nothing);
     }
     Ok(Batch::Tried(spool.retry(ids).await?))
-}
-
-/// Whether to go on after a pause.
-async fn pass<F: Future>(pause: Duration, shutdown: &mut Pin<&mut F>) -> bool {
-    tokio::select! {
-        _ = shutdown.as_mut() => false,
-        () = tokio::time::sleep(pause) => true,
-    }
 }

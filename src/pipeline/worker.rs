@@ -90,7 +90,7 @@ pub async fn run(
 }
 
 /// An error with its causes, of which the last tells what an operator can mend.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
     let causes: Vec<_> = causes.map(ToString::to_string).collect();
     causes.join(": ")

@@ -69,6 +69,24 @@ pub struct ParkedEntry {
     pub envelope: Envelope,
 }
 
+impl ParkedEntry {
+    /// The last that is heard of it: its line in the log.
+    pub fn tell_dropped(&self, why: &'static str) {
+        let envelope = &self.envelope;
+        tracing::warn!(
+            spool_id = self.id,
+            reason = %self.reason.escape_debug(),
+            arrived = self.arrived,
+            client = envelope.client.map(tracing::field::display),
+            client_name = %envelope.client_name.escape_debug(),
+            from = %envelope.sender.escape_debug(),
+            to = %envelope.recipients.first().map_or("", String::as_str).escape_debug(),
+            bytes = self.bytes,
+            "{why}"
+        );
+    }
+}
+
 /// Reads entries; never writes.
 #[derive(Debug)]
 pub struct Reader(pub(super) Connection);

@@ -13,6 +13,7 @@
 //! It knows no clock: times come with what is stored. It blocks; callers on the runtime use
 //! `spawn_blocking`.
 
+mod clock;
 pub mod failures;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -20,6 +21,7 @@ pub mod outcomes;
 pub mod published;
 pub mod queries;
 mod replace;
+pub mod retention;
 pub mod sessions;
 mod sqlite;
 mod values;
@@ -27,6 +29,7 @@ mod write;
 
 use std::{net::IpAddr, path::PathBuf};
 
+pub use clock::Clock;
 pub use replace::{Change, Replaced, Target};
 pub use sqlite::{Reader, Store};
 pub use write::{Batch, Ours, PolicySink, Sink};

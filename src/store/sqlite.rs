@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0004_failure.sql"),
     include_str!("schema/0005_words.sql"),
     include_str!("schema/0006_listed.sql"),
+    include_str!("schema/0007_retention.sql"),
 ];
 
 /// The one writer.
@@ -50,6 +51,10 @@ impl Store {
             return Err(StoreError::ReadOnly(path.into()));
         }
         let version = version(&connection, path)?;
+        if version == 0 {
+            // Must come before the first table; gives freed pages back without rewriting the file.
+            assert_setting(&connection, "auto_vacuum", "INCREMENTAL", "2")?;
+        }
         assert_setting(&connection, "journal_mode", "WAL", "wal")?;
         assert_setting(&connection, "synchronous", "FULL", "2")?;
         assert_setting(&connection, "foreign_keys", "ON", "1")?;

@@ -144,7 +144,7 @@ fn config(server: SocketAddr, domains: &[&str]) -> Config {
             "+".into(),
         ),
         redact: true,
-        keep_failures: rua_milter::limits::FAILURE_RETENTION,
+        retention: rua_milter::config::Retention::default(),
         limits: Limits::default(),
         log: Log::default(),
         metrics: Metrics::default(),

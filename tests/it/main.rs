@@ -22,6 +22,7 @@ mod otlp;
 mod parked;
 mod postfix;
 mod reports;
+mod retention;
 mod samples;
 mod sweep;
 mod tcp;

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::{Export, Which, entry, host, reader, recipients, show::place};
+use super::{Export, Which, entry, reader, show::place};
 use crate::{
     archive,
     cli::{
@@ -136,16 +136,7 @@ pub fn forget(ids: Vec<i64>, config: &Config) -> anyhow::Result<ExitCode> {
     drop(spool);
     writer.join();
     for entry in entries.iter().filter(|it| dropped.contains(&it.id)) {
-        tracing::warn!(
-            spool_id = entry.id,
-            reason = %entry.reason.escape_debug(),
-            arrived = entry.arrived,
-            host = %host(&entry.envelope).escape_debug(),
-            from = %entry.envelope.sender.escape_debug(),
-            to = %recipients(&entry.envelope).escape_debug(),
-            bytes = entry.bytes,
-            "parked mail dropped by the operator"
-        );
+        entry.tell_dropped("parked mail dropped by the operator");
         println!("parked mail {}: dropped", entry.id);
     }
     Ok(ExitCode::SUCCESS)

@@ -1,11 +1,10 @@
 //! Failure reports in the writer's transaction, and out of the store again.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::{Arrival, Batch, Document, Recorded, StoreError};
 use crate::{
     domain::Domain,
-    limits,
     report::{PARSER_VERSION, failure::FailureReport},
     store::{
         Store,
@@ -81,34 +80,12 @@ impl Batch<'_> {
 }
 
 impl Store {
-    /// Deletes failure reports that came before `before`, the oldest first and at most
-    /// [`limits::RETENTION_ROWS`]; gives their number. That they came stays known.
-    pub fn forget_failures(&mut self, before: i64) -> Result<usize, StoreError> {
-        self.transaction(|batch| {
-            let sql = "DELETE FROM failure_report WHERE id IN (SELECT id FROM failure_report
-                       WHERE first_seen < ?1 ORDER BY first_seen LIMIT ?2)";
-            batch
-                .connection
-                .execute(sql, params![before, limits::RETENTION_ROWS])
-                .map_err(StoreError::sql("delete old failure reports"))
-        })
-    }
-
     /// Whether the report with this number is a failure report.
     pub fn is_failure(&self, id: i64) -> Result<bool, StoreError> {
         self.connection
             .prepare_cached("SELECT 1 FROM failure_report WHERE id = ?1")
             .and_then(|mut statement| statement.exists([id]))
             .map_err(StoreError::sql("find a failure report"))
-    }
-
-    /// When the newest document came, of any kind; `None`: there is none.
-    pub fn newest(&self) -> Result<Option<i64>, StoreError> {
-        let sql = "SELECT first_seen FROM document ORDER BY id DESC LIMIT 1";
-        self.connection
-            .query_row(sql, [], |row| row.get(0))
-            .optional()
-            .map_err(StoreError::sql("find the newest report"))
     }
 }
 

@@ -25,6 +25,7 @@ pub struct Settings {
     pub recipients: String,
     /// `[[domain]]` tables.
     pub domains: String,
+    pub retention: String,
     pub limits: String,
     pub log: String,
     pub metrics: String,
@@ -47,6 +48,7 @@ impl Settings {
             domains: "[[domain]]\nname = \"example.com\"\nrua = [\"rua@reports.example\"]\n\
                       [[domain]]\nname = \"example.org\"\nrua = [\"rua-org@reports.example\"]\n"
                 .into(),
+            retention: String::new(),
             // A busy machine's disk may be fuller than the default allows.
             limits: "min_free_bytes = 1048576".into(),
             log: String::new(),
@@ -68,6 +70,7 @@ impl Settings {
         for (name, lines) in [
             ("milter", &self.milter),
             ("recipients", &self.recipients),
+            ("retention", &self.retention),
             ("limits", &self.limits),
             ("log", &self.log),
             ("metrics", &self.metrics),
