@@ -295,3 +295,32 @@ async fn a_full_spool_and_a_greedy_network_are_told_apart() {
         Err(Rejection::NoRoom)
     );
 }
+
+#[tokio::test]
+async fn the_space_of_what_is_done_is_given_back_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (spool, _writer) = open(dir.path(), Limits::default(), Arc::default()).expect("a spool");
+    let large = vec![0; 2 * crate::limits::SPOOL_WHOLE];
+    let id = spool.put(entry(&large, None)).await.expect("durable");
+    let done = Settled {
+        done: vec![id],
+        ..Settled::default()
+    };
+    spool.settle(done).await.expect("settled");
+    let reader = spool.reader().expect("a reader");
+    let free = || -> i64 {
+        let free = reader
+            .0
+            .query_row("PRAGMA freelist_count", [], |row| row.get(0));
+        free.expect("read")
+    };
+    assert!(free() > 500);
+    // A page a second would take minutes.
+    for _ in 0..200 {
+        if free() == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("{} pages are left", free());
+}

@@ -176,8 +176,11 @@ impl Writer {
             .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         // While mail comes and goes the free pages are about to be used again.
         if free > 0 && oldest.is_none() {
+            // It gives a page back at each step.
             let give_back = format!("PRAGMA incremental_vacuum({GIVE_BACK_PAGES})");
-            self.conn.execute_batch(&give_back)?;
+            let mut vacuum = self.conn.prepare(&give_back)?;
+            let mut steps = vacuum.query([])?;
+            while steps.next()?.is_some() {}
         }
         Ok(())
     }
