@@ -239,6 +239,7 @@ async fn back_rooms(
     tokio::join!(
         worker::run(spool.clone(), Arc::clone(&rooms), config.clone(), stopped()),
         upgrade::retry_parked(&spool, stopped()),
+        upgrade::reread(Arc::clone(&rooms), &spool, config.clone(), stopped()),
         retention::run(rooms, spool.clone(), config.clone(), stopped()),
         drift::watch::run(store, config, observers, stopped()),
     );

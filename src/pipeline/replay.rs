@@ -4,13 +4,16 @@
 //! more than none. One mail is in memory at a time; reports of one mail that were stored together
 //! share its reading.
 
-use super::read::{self, Body, Found, Parts, Whole};
+use super::{
+    Rooms, WorkError,
+    read::{self, Body, Found, Parts, Whole},
+};
 use crate::{
     archive::{Archive, ArchiveError},
     config::Config,
     limits,
     report::{Digest, PARSER_VERSION},
-    spool::{Entry, Envelope},
+    spool::{Entry, Envelope, Trial},
     store::{Replaced, Store, StoreError, Target},
     terms::{Door, Rejection},
 };
@@ -80,6 +83,28 @@ pub fn replay<E: From<StoreError>>(
         }
     }
     Ok(())
+}
+
+/// Reads one report again, the store free meanwhile, and replaces it; blocking. `None`: there is no
+/// such report any more.
+pub fn again(
+    id: i64,
+    rooms: &Rooms,
+    config: &Config,
+    trial: &Trial,
+) -> Result<Option<Result<Replaced, LeftAlone>>, WorkError> {
+    let Some(target) = rooms.store().target(id)? else {
+        return Ok(None);
+    };
+    let entry = match Mail::of(&target).get(&rooms.archive, &target) {
+        Ok(entry) => entry,
+        Err(why) => return Ok(Some(Err(why))),
+    };
+    let replaced = trial.of(id, || {
+        let parts = read::read(&entry, config, &mut { limits::BATCH_MEMORY });
+        one(&target, &parts, &mut rooms.store(), false)
+    });
+    Ok(Some(replaced?))
 }
 
 /// How many reports of ours a parked mail turns out to hold.

@@ -21,6 +21,7 @@ pub mod outcomes;
 pub mod published;
 pub mod queries;
 mod replace;
+mod reread;
 pub mod retention;
 pub mod sessions;
 mod sqlite;

@@ -28,3 +28,4 @@ mod sweep;
 mod tcp;
 mod telemetry;
 mod tls;
+mod upgrade;
