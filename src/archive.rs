@@ -14,6 +14,7 @@
 //! [`put`]: Archive::put
 //! [`get`]: Archive::get
 
+mod copy;
 mod forget;
 mod walk;
 

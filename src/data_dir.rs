@@ -29,6 +29,15 @@ pub enum DataDirError {
         #[source]
         source: io::Error,
     },
+    /// Another directory cannot be made.
+    #[error("cannot make {}", path.display())]
+    New {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A daemon runs there.
     #[error("data_dir {} is in use by another rua-milter", .0.display())]
     InUse(PathBuf),
@@ -82,6 +91,23 @@ pub fn enter(path: &Path) -> Result<(), DataDirError> {
 /// The same for commands that only read: becomes the owner, and makes nothing.
 pub fn become_owner(path: &Path) -> Result<(), DataDirError> {
     if path.exists() { enter(path) } else { Ok(()) }
+}
+
+/// Makes a new directory at `path` that only the owner of `data` can enter, whom root then becomes.
+pub fn make_for_owner(path: &Path, data: &Path) -> Result<(), DataDirError> {
+    let wrong = |source| DataDirError::New {
+        path: path.to_owned(),
+        source,
+    };
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .map_err(wrong)?;
+    if Uid::effective().is_root() {
+        let owner = fs::metadata(data).map_err(wrong)?;
+        std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid())).map_err(wrong)?;
+    }
+    Ok(())
 }
 
 fn become_user(uid: Uid, gid: Gid) -> Result<(), nix::Error> {

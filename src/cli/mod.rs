@@ -1,5 +1,6 @@
 //! The commands: one file each. Help, man page and completions come from the table here.
 
+mod backup;
 mod check_config;
 pub mod drift;
 mod escape;
@@ -69,6 +70,8 @@ enum Command {
     Replay(replay::Args),
     /// Look at mail that was taken and could not be used, try it again, export or drop it
     Parked(parked::Args),
+    /// Copy the data directory while the daemon works on it
+    Backup(backup::Args),
     /// Look the published DMARC records up and show what is amiss
     Drift(drift::Args),
     /// Write man pages or completions
@@ -101,6 +104,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
             print(|out| reports::run(args, &reader, out))
         }
         Command::Replay(args) => replay::run(args, path),
+        Command::Backup(args) => backup::run(&args, path),
         Command::Parked(args) => parked::run(args.action, path),
         Command::Export(args) => {
             let (_, reader) = reader(path)?;

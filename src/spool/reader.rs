@@ -1,13 +1,13 @@
 //! Reading entries beside whoever works on them; never writes.
 
-use std::{net::IpAddr, path::Path};
+use std::{net::IpAddr, path::Path, time::Duration};
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, backup::Backup};
 use serde::Serialize;
 
 use super::{Entry, Envelope, SpoolError, network_of, schema, version};
 use crate::{
-    limits::{MAX_ATTEMPTS, OVERSIZE_HEAD},
+    limits::{COPIED_PAGES, MAX_ATTEMPTS, OVERSIZE_HEAD},
     terms::Rejection,
 };
 
@@ -180,6 +180,16 @@ impl Reader {
         };
         let ids = statement.query_map(values, |row| row.get(0))?;
         Ok(ids.collect::<Result<_, _>>()?)
+    }
+
+    /// Copies the whole spool, as it is at this moment, to a new file; whoever writes goes on.
+    pub fn copy_to(&self, path: &Path) -> Result<(), SpoolError> {
+        let mut copy = schema::create(path)?;
+        // Held to the end, it keeps every commit from making the copy begin anew.
+        let moment = self.0.unchecked_transaction()?;
+        moment.query_row("SELECT id FROM spool", [], |_| Ok(()))?;
+        let backup = Backup::new(&moment, &mut copy)?;
+        Ok(backup.run_to_completion(COPIED_PAGES, Duration::ZERO, None)?)
     }
 
     /// Whether any of `ids` still waits to be worked on.

@@ -114,19 +114,27 @@ fn other_schema(path: &Path, found: i64) -> SpoolError {
 /// How long a connection waits for another process, such as an `import` beside the daemon.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Opens the file for writing and gives it with its own name.
-pub fn open(path: &Path) -> Result<(Connection, String), SpoolError> {
-    let wrong = |source| SpoolError::Open {
-        path: path.to_owned(),
-        source,
-    };
+/// Opens the file, and makes an empty one if there is none.
+pub fn create(path: &Path) -> Result<Connection, SpoolError> {
     // SQLite would make the file with the permissions of the umask; it holds mail.
     let _ = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path);
-    let mut conn = Connection::open(path).map_err(wrong)?;
+    Connection::open(path).map_err(|source| SpoolError::Open {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Opens the file for writing and gives it with its own name.
+pub fn open(path: &Path) -> Result<(Connection, String), SpoolError> {
+    let wrong = |source| SpoolError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let mut conn = create(path)?;
     conn.busy_timeout(BUSY).map_err(wrong)?;
     // Must come before the first table; gives freed pages back without rewriting the file.
     conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")

@@ -8,7 +8,8 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior, config::DbConfig,
+    Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior, backup::Backup,
+    config::DbConfig,
 };
 
 use super::{Batch, StoreError};
@@ -115,6 +116,22 @@ impl Reader {
             return Err(StoreError::OlderSchema { found, known });
         }
         Ok(Self { connection })
+    }
+}
+
+impl Reader {
+    /// Copies the whole store, as it is at this moment, to a new file; whoever writes goes on.
+    pub fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        create(path)?;
+        let copy = || {
+            // Held to the end, it keeps every commit from making the copy begin anew.
+            let moment = self.connection.unchecked_transaction()?;
+            number(&moment, "user_version")?;
+            let mut to = Connection::open(path)?;
+            let backup = Backup::new(&moment, &mut to)?;
+            backup.run_to_completion(limits::COPIED_PAGES, Duration::ZERO, None)
+        };
+        copy().map_err(StoreError::sql("copy the file"))
     }
 }
 

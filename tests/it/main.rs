@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod aggregate;
+mod backup;
 mod commands;
 mod corpus;
 mod crash_loop;
