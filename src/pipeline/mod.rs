@@ -62,7 +62,8 @@ pub enum WorkError {
     Store(#[from] StoreError),
 }
 
-/// Works on a batch, or on as much of its beginning as memory allows; blocking. Each entry is on
+/// Works on a batch, or on as much of its beginning as memory allows; blocking. What it does not
+/// settle it has not worked on. Each entry is on
 /// record in `trial`, whose name is that of the spool file in records of arrivals, while it is read.
 pub fn work(
     entries: &[Entry],
@@ -406,7 +407,7 @@ mod tests {
     }
 
     /// A report in a zip file, beside much of nothing, in gzip: small to send, large to hold.
-    fn swelling(id: i64) -> Vec<u8> {
+    pub(super) fn swelling(id: i64) -> Vec<u8> {
         let stored = zip::write::SimpleFileOptions::default()
             .compression_method(zip::CompressionMethod::Stored);
         let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));

@@ -94,9 +94,43 @@ impl Batch {
     ) -> Result<(), WorkError> {
         let Self { entries, names, .. } = std::mem::take(self);
         let trial = Trial::unrecorded(SPOOL);
-        for parked in work(&entries, &trial, config, rooms)?.parked {
-            tell(names[&parked.id], NotTaken::Unread(parked.reason));
+        let mut rest = &entries[..];
+        while !rest.is_empty() {
+            let settled = work(rest, &trial, config, rooms)?;
+            // Mails that hold much are not all worked on at once.
+            rest = &rest[settled.done.len() + settled.parked.len()..];
+            for parked in settled.parked {
+                tell(names[&parked.id], NotTaken::Unread(parked.reason));
+            }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        archive::{Mail, digest},
+        pipeline::tests::{config, rooms, swelling},
+    };
+
+    #[test]
+    fn mails_that_hold_too_much_together_are_all_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rooms, config) = (rooms(dir.path()), config(dir.path()));
+        for raw in (1..=3).map(swelling) {
+            let mail = Mail {
+                digest: digest(&raw),
+                arrived: 1_700_000_000,
+                envelope: "",
+                raw: &raw,
+            };
+            rooms.archive.put(&[mail]).unwrap();
+        }
+        let tell = |digest, why| panic!("{digest}: {why}");
+        assert_eq!(rebuild(&config, &rooms, tell).unwrap(), 3);
+        let store = rooms.store();
+        assert!(store.target(3).unwrap().is_some());
     }
 }
