@@ -156,3 +156,51 @@ impl State {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_a_tenth_of_the_spool_in_bytes_and_in_entries() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits {
+            min_free: 0,
+            ..Limits::default()
+        };
+        let state = State::new(limits, dir.path(), Arc::default());
+        let (entries, bytes) = (
+            MAX_SPOOL_ENTRIES / PARKED_SHARE,
+            limits.max_spool / PARKED_SHARE,
+        );
+        for (held, full) in [
+            (
+                Held {
+                    entries: entries - 1,
+                    bytes,
+                },
+                false,
+            ),
+            (
+                Held {
+                    entries: 1,
+                    bytes: bytes + 1,
+                },
+                true,
+            ),
+            (Held { entries, bytes: 1 }, true),
+        ] {
+            state.with_depth(|depth| {
+                depth.parked_by_network = Arc::new([("192.0.2.0/24".to_owned(), held)].into());
+            });
+            let room = state.room("192.0.2.0/24");
+            assert_eq!(room.is_err(), full, "{held:?}");
+            assert!(
+                room.err()
+                    .is_none_or(|reason| reason == Rejection::ParkedQuota)
+            );
+            assert_eq!(state.room("198.51.100.0/24"), Ok(()));
+            assert_eq!(state.room(""), Ok(()), "the operator's own");
+        }
+    }
+}
