@@ -7,6 +7,7 @@ mod commands;
 mod corpus;
 mod crash_loop;
 mod drift;
+mod duplicates;
 mod durable;
 mod failure;
 mod fuzz;
