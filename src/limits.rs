@@ -31,6 +31,17 @@ pub const MAX_AUTH_RESULTS_LEN: usize = 4 * KIB;
 pub const MAX_CONNECTIONS: usize = 500;
 /// Idle milter connections end after this. Above the 300 s of an SMTP session, far above 600 s.
 pub const MILTER_IDLE: Duration = Duration::from_secs(7_210);
+/// Bytes of a milter frame that holds a part of a message. Postfix sends a header field whole, up to
+/// its `header_size_limit` of 102,400; pieces of a body have 65,535.
+pub const MAX_FRAME: usize = 256 * KIB;
+/// Bytes of every other milter frame: addresses and macros, which an MTA keeps to lines of 2,048.
+pub const MAX_COMMAND: usize = 32 * KIB;
+/// Strings in one of those, each of which costs more memory than its bytes. MTAs have about 60
+/// macros, all stages together.
+pub const MAX_COMMAND_STRINGS: usize = 512;
+/// How long a milter frame may take from its first byte to its last, and a new connection until its
+/// first frame is there. Within a frame an MTA waits for nobody.
+pub const FRAME: Duration = Duration::from_secs(30);
 /// Pause after a failed `accept()`, so that exhausted descriptors do not spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long SIGTERM waits for open transactions.

@@ -1,6 +1,6 @@
 //! An address in the one form in which we compare it. Pure.
 
-use crate::domain::Domain;
+use crate::{domain::Domain, limits};
 
 /// An address: local part unquoted and lower case, host as A-labels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +17,10 @@ impl Recipient {
     ///
     /// RFC 5321 leaves the case of a local part to its host. We are the host, and fold it.
     pub fn parse(argument: &[u8]) -> Option<Self> {
+        // It is remembered, a thousand times in one message.
+        if argument.len() > limits::MAX_ADDRESS {
+            return None;
+        }
         let text = std::str::from_utf8(argument).ok()?.trim();
         let text = text
             .strip_prefix('<')

@@ -31,3 +31,4 @@ mod tcp;
 mod telemetry;
 mod tls;
 mod upgrade;
+mod wire;

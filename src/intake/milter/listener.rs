@@ -16,6 +16,7 @@ use tokio::{
     time::Sleep,
 };
 
+use super::frames::Frames;
 use crate::{config::ListenAddress, limits};
 
 /// Why a socket cannot be had.
@@ -138,7 +139,7 @@ fn set_permissions(path: &Path, mode: u32, group: Option<&str>) -> Result<(), Li
 /// indymilter's `run` ends with the first accept error, such as exhausted descriptors. This one
 /// waits a moment and goes on.
 impl Listener for MilterListener {
-    type Io = <EitherListener<QuickAck, UnixListener> as Listener>::Io;
+    type Io = Frames<<EitherListener<QuickAck, UnixListener> as Listener>::Io>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Io>> {
         loop {
@@ -155,7 +156,7 @@ impl Listener for MilterListener {
                 self.pause = None;
             }
             match ready!(inner.poll_accept(cx)) {
-                Ok(stream) => return Poll::Ready(Ok(stream)),
+                Ok(stream) => return Poll::Ready(Ok(Frames::of(stream, limits::FRAME))),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a milter connection; trying again");
                     self.pause = Some(Box::pin(tokio::time::sleep(limits::ACCEPT_PAUSE)));

@@ -1,8 +1,10 @@
 //! The milter door: translates the protocol to [`session::Session`] and back.
 //!
-//! indymilter speaks the protocol; its edges are filed off here and in [`listener`]: what we
-//! ask for at negotiation stays a subset of what is offered, and accept errors do not end us.
+//! indymilter speaks the protocol; its edges are filed off here, in [`listener`] and in [`frames`]:
+//! what we ask for at negotiation stays a subset of what is offered, accept errors do not end us,
+//! and a peer that is no MTA costs little.
 
+mod frames;
 mod judgement;
 pub mod listener;
 mod mail;
