@@ -49,6 +49,16 @@ pub const DRAIN: Duration = Duration::from_secs(25);
 /// An answer at the end of a message takes longer than this: the MTA's timer is set back.
 pub const PROGRESS: Duration = Duration::from_secs(10);
 
+/// Client networks (/24 or /48) whose rate of mails or lines is remembered, and that are not idle;
+/// those that come late share one. A hundred bytes each.
+pub const RATE_NETWORKS: usize = 10_000;
+/// How often those are looked through for idle ones at most.
+pub const RATE_SWEEP: Duration = Duration::from_secs(1);
+/// Lines a minute, and at once, about mail of one client network that was not taken.
+pub const LOG_PER_NETWORK: u32 = 600;
+/// The same of all networks together.
+pub const LOG_OVERALL: u32 = 6_000;
+
 /// Bytes of spooled mail, parked included (`limits.max_spool_bytes`).
 pub const MAX_SPOOL: u64 = 1 << 30;
 /// Free bytes of the disk below which mail of ours waits outside (`limits.min_free_bytes`).

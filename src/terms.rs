@@ -165,6 +165,8 @@ words! {
         ShuttingDown = "shutting_down",
         /// The sender's network holds too much of the parked space.
         ParkedQuota = "parked_quota",
+        /// More report mails came from the sender's network, or from all, than `[rate]` allows.
+        RateLimited = "rate_limited",
         /// The message, or what it holds, is larger than a limit: bytes once unpacked, records,
         /// documents, members, containers within containers.
         TooLarge = "too_large"

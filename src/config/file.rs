@@ -18,7 +18,10 @@ use super::{
     OtlpProtocol, Peer, Retention, Unrecognised,
     domains::{DomainEntry, DomainList, Template},
     lists::{self, WANTED, address, wanted},
-    raw::{Raw, RawDns, RawLimits, RawListen, RawLog, RawMetrics, RawMilter, RawRetention},
+    rate::{Network, Rate},
+    raw::{
+        Raw, RawDns, RawLimits, RawListen, RawLog, RawMetrics, RawMilter, RawRate, RawRetention,
+    },
 };
 use crate::{domain::Domain, limits};
 
@@ -90,6 +93,7 @@ impl Source<'_> {
             redact: raw.privacy.redact.unwrap_or(true),
             retention: self.retention(&raw.retention)?,
             limits: self.limits(&raw.limits)?,
+            rate: self.rate(&raw.rate)?,
             log: self.log(&raw.log)?,
             metrics: self.metrics(&raw.metrics)?,
             dns: self.dns(&raw.dns)?,
@@ -353,6 +357,22 @@ impl Source<'_> {
             arrivals: period(&raw.arrival_days, default.arrivals)?,
             dns: period(&raw.dns_days, default.dns)?,
             parked: period(&raw.parked_days, default.parked)?,
+        })
+    }
+
+    fn rate(&self, raw: &RawRate) -> Result<Rate, ConfigError> {
+        let mails = |raw: Option<&Spanned<i64>>| {
+            let expected = "mails a minute, from 0 (any number) to 1000000";
+            self.or(raw, 0, expected, |n| within(*n, 0, 1_000_000))
+        };
+        let relay = |raw: &Spanned<String>| {
+            let expected = "an address or a network such as \"192.0.2.0/24\"";
+            self.value(raw, expected, |text| Network::parse(text))
+        };
+        Ok(Rate {
+            per_network: mails(raw.per_network.as_ref())?,
+            overall: mails(raw.overall.as_ref())?,
+            relays: raw.relays.iter().map(relay).collect::<Result<_, _>>()?,
         })
     }
 

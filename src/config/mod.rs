@@ -5,12 +5,14 @@ pub mod address;
 pub mod domains;
 pub mod file;
 pub mod lists;
+pub mod rate;
 mod raw;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{limits, unpack::Bounds};
 use domains::DomainList;
+use rate::Rate;
 
 /// Everything an operator can say.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +33,8 @@ pub struct Config {
     pub retention: Retention,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[rate]`.
+    pub rate: Rate,
     /// `[log]`.
     pub log: Log,
     /// `[metrics]`.

@@ -18,6 +18,7 @@ pub struct Raw {
     pub privacy: RawPrivacy,
     pub retention: RawRetention,
     pub limits: RawLimits,
+    pub rate: RawRate,
     pub log: RawLog,
     pub metrics: RawMetrics,
     pub dns: RawDns,
@@ -90,6 +91,14 @@ pub struct RawLimits {
     pub max_inflated_bytes: Option<Spanned<i64>>,
     pub max_records: Option<Spanned<i64>>,
     pub max_documents: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRate {
+    pub per_network: Option<Spanned<i64>>,
+    pub overall: Option<Spanned<i64>>,
+    pub relays: Vec<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]

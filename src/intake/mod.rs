@@ -7,7 +7,9 @@ pub mod examine;
 pub mod import;
 pub mod milter;
 pub mod policy;
+mod rate;
 mod reply;
+mod throttle;
 
 use std::{
     panic::AssertUnwindSafe,
@@ -20,7 +22,7 @@ use std::{
 
 use tokio::sync::{Notify, Semaphore, watch};
 
-use self::examine::Examined;
+use self::{examine::Examined, throttle::Throttle};
 use crate::{
     config::Config,
     limits,
@@ -42,6 +44,8 @@ pub struct Intake {
     pub instruments: Arc<Instruments>,
     /// Kibibytes of messages in memory, all sessions together.
     pub in_flight: Arc<Semaphore>,
+    /// Who sends too much.
+    throttle: Arc<Throttle>,
     /// Whether we are about to end, and who is still inside.
     pub closing: Arc<Closing>,
 }
@@ -59,6 +63,7 @@ impl Intake {
             spool,
             instruments,
             in_flight,
+            throttle: Arc::new(Throttle::new()),
             closing: Arc::default(),
         }
     }
@@ -164,16 +169,29 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
-    fn give(&self, instruments: &Instruments) {
+    fn give(&self, intake: &Intake) {
         let envelope = self.envelope;
         let bytes = self.bytes as u64;
-        instruments.mail(
+        intake.instruments.mail(
             envelope.door,
             &envelope.listener,
             self.verdict,
             self.reason,
             bytes,
         );
+        // What was taken is always told of. Whatever comes to nothing is free of charge to whoever
+        // sends it, and must not fill the disk.
+        let is_taken = self.verdict == Verdict::Accepted;
+        if !is_taken && !intake.throttle.line(&envelope.network()) {
+            return;
+        }
+        let suppressed = intake.throttle.left_out();
+        if suppressed > 0 {
+            tracing::warn!(
+                suppressed,
+                "lines about mail that was not taken are left out"
+            );
+        }
         let head = |part: fn(&Head) -> Option<String>| self.head.and_then(part);
         // A thousand of them would make a line of a megabyte, which a journal takes apart.
         let to = envelope.recipients.iter().take(limits::LOGGED_RECIPIENTS);

@@ -31,6 +31,8 @@ pub const LATER: Reply = reply(
     "4.3.1",
     "Reports cannot be taken right now, please try again later",
 );
+/// More mails than the operator wants in a minute.
+pub const TOO_FAST: Reply = reply("451", "4.7.0", "Too many reports, please try again later");
 /// Too many recipients of ours in one message.
 pub const TOO_MANY: Reply = reply("452", "4.5.3", "Too many report recipients in one message");
 /// Too large.
@@ -64,6 +66,7 @@ impl Reply {
             Rejection::TooLarge => TOO_LARGE,
             Rejection::ForeignDomain => FOREIGN,
             Rejection::FailureReportsOff => FAILURE_OFF,
+            Rejection::RateLimited => TOO_FAST,
             Rejection::NoRoom | Rejection::ShuttingDown | Rejection::ParkedQuota => LATER,
             _ => NOT_A_REPORT,
         }

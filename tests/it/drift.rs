@@ -14,6 +14,7 @@ use rua_milter::{
         Config, Dns, Limits, Log, Metrics, Milter,
         address::Recipient,
         domains::{DomainEntry, DomainList},
+        rate::Rate,
     },
     dns::{Answer, lookup::Resolver},
     domain::Domain,
@@ -146,6 +147,7 @@ fn config(server: SocketAddr, domains: &[&str]) -> Config {
         redact: true,
         retention: rua_milter::config::Retention::default(),
         limits: Limits::default(),
+        rate: Rate::default(),
         log: Log::default(),
         metrics: Metrics::default(),
         dns: Dns {

@@ -21,8 +21,10 @@ const PURE: &[&str] = &[
     "drift/history",
     "intake/policy",
     "intake/examine",
+    "intake/rate",
     "config/address",
     "config/domains",
+    "config/rate",
 ];
 /// What a pure module may name of the crate outside its own folder.
 const PURE_MAY_NAME: &[&str] = &[

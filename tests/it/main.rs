@@ -10,6 +10,7 @@ mod drift;
 mod duplicates;
 mod durable;
 mod failure;
+mod flood;
 mod fuzz;
 mod hostile;
 mod house;

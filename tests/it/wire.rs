@@ -11,7 +11,7 @@ use std::{
 
 use crate::lab::{
     RUA, SOON,
-    daemon::{Daemon, Settings},
+    daemon::{Daemon, Settings, memory},
     free_port, holds_within,
     mails::{self, Report},
     milter::{self, DISCARD, Milter, Wire, packet},
@@ -125,19 +125,6 @@ impl Site {
         let names = links.filter_map(|link| fs::read_link(link.path()).ok());
         names.map(|name| name.display().to_string()).collect()
     }
-
-    /// A line of the kernel's about its memory, in KiB.
-    fn memory(&self, line: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon.pid()));
-        let status = status.expect("a process");
-        let mut words = status
-            .lines()
-            .find_map(|text| text.strip_prefix(line))
-            .expect("a line")
-            .split_whitespace()
-            .skip(1);
-        words.next().and_then(|n| n.parse().ok()).expect("a number")
-    }
 }
 
 /// Whether the daemon has hung up, as it must.
@@ -177,7 +164,7 @@ fn whoever_is_no_mta_costs_little_and_leaves_nothing_behind() {
     until("the spool is worked through", SOON, || {
         site.daemon.spool("new").is_empty()
     });
-    let (descriptors, memory) = (site.descriptors(), site.memory("VmRSS"));
+    let (descriptors, resident) = (site.descriptors(), memory(site.daemon.pid(), "VmRSS"));
 
     going.store(true, SeqCst);
     let longest = thread::scope(|scope| {
@@ -198,9 +185,9 @@ fn whoever_is_no_mta_costs_little_and_leaves_nothing_behind() {
         open.len() <= descriptors.len()
     });
     assert!(closed, "{open:#?} instead of {descriptors:#?}");
-    let grown = site.memory("VmHWM").saturating_sub(memory);
-    println!("{memory} KiB, at most {grown} KiB more");
-    assert!(grown < GROWTH_KIB, "{memory} KiB, and {grown} KiB more");
+    let grown = memory(site.daemon.pid(), "VmHWM").saturating_sub(resident);
+    println!("{resident} KiB, at most {grown} KiB more");
+    assert!(grown < GROWTH_KIB, "{resident} KiB, and {grown} KiB more");
     let log = site.daemon.log();
     assert!(!log.contains("panicked"), "{log}");
     let other_lines = log.lines().filter(|line| !line.contains(": mail ")).count();

@@ -84,7 +84,7 @@ impl Judgement {
                 Some(reason)
             }
         };
-        if let Err(reason) = still_room(&intake, &envelope) {
+        if let Err(reason) = still_room(&intake, &envelope, mail.too_fast) {
             return try_later(account, &intake, reason);
         }
         account.reason = parked;
@@ -134,7 +134,11 @@ async fn look(mail: &mut Mail) -> (Vec<u8>, Examined) {
 fn try_later(mut account: Account<'_>, intake: &Intake, reason: Rejection) -> Ending {
     account.verdict = Verdict::TryLater;
     account.reason = Some(reason);
-    finish(account, intake, Ending::Reply(reply::NOT_STORED))
+    let reply = match reason {
+        Rejection::RateLimited => Reply::to(reason),
+        _ => reply::NOT_STORED,
+    };
+    finish(account, intake, Ending::Reply(reply))
 }
 
 fn finish(mut account: Account<'_>, intake: &Intake, ending: Ending) -> Ending {
@@ -144,16 +148,18 @@ fn finish(mut account: Account<'_>, intake: &Intake, ending: Ending) -> Ending {
     intake
         .instruments
         .stage(Stage::Eom, account.since.elapsed());
-    account.give(&intake.instruments);
+    account.give(intake);
     ending
 }
 
 /// Whether there is room at the end of a message: many may have been let in before the first of
-/// them was there, and not every peer can be told at RCPT. A network's share of the parked space
-/// is no reason to hold up mail that others wait for.
-fn still_room(intake: &Intake, envelope: &Envelope) -> Result<(), Rejection> {
+/// them was there, and not every peer can be told at RCPT, nor that it is too fast. A network's
+/// share of the parked space, or of the mails in a minute, is no reason to hold up mail that others
+/// wait for.
+fn still_room(intake: &Intake, envelope: &Envelope, too_fast: bool) -> Result<(), Rejection> {
     match intake.spool.state().room(&envelope.network()) {
         Err(Rejection::ParkedQuota) if envelope.others => Ok(()),
+        Ok(()) if too_fast && !envelope.others => Err(Rejection::RateLimited),
         room => room,
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Mail {
     pub others: bool,
     /// Whether an unknown address at a host of ours had to be let through (Stalwart).
     pub unknown: bool,
+    /// Whether its sender could not be told that it comes too fast (Stalwart).
+    pub too_fast: bool,
     pub authentication_results: Vec<String>,
     pub raw: Vec<u8>,
     /// How much of `raw` is the header block.
@@ -58,6 +60,7 @@ impl Mail {
             ours: Vec::new(),
             others: false,
             unknown: false,
+            too_fast: false,
             authentication_results: Vec::new(),
             raw: Vec::new(),
             headers: 0,

@@ -139,7 +139,16 @@ impl Session {
             argument.to_bytes(),
             mail.declared,
             mail.config.limits.max_message,
-            || self.intake.room(&envelope.network()),
+            || {
+                let network = envelope.network();
+                self.intake.room(&network)?;
+                // A mail counts once, and what the MTA itself has to say does not.
+                if !mail.ours.is_empty() || self.non_smtp {
+                    return Ok(());
+                }
+                let rate = &mail.config.rate;
+                self.intake.throttle.mail(rate, self.client, &network)
+            },
         );
         // Where a refused recipient would take the whole message with it (Stalwart), or keep it
         // in the queue (mail that did not come by SMTP), the end of the message decides.
@@ -156,6 +165,7 @@ impl Session {
                 return Answer::Continue;
             }
             AtRcpt::Refuse(_) | AtRcpt::TryLater(_) if lenient => {
+                mail.too_fast |= verdict == AtRcpt::TryLater(Rejection::RateLimited);
                 return mail.take(argument, &self.intake);
             }
             AtRcpt::Refuse(reason) => (Verdict::Refused, reason, Reply::to(reason)),
@@ -179,7 +189,7 @@ impl Session {
             code: reply.number(),
             since: Instant::now(),
         }
-        .give(&self.intake.instruments);
+        .give(&self.intake);
         Answer::Reply(reply)
     }
 

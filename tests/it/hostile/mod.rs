@@ -12,16 +12,11 @@ mod records;
 mod streaming;
 mod words;
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::lab::mails as lab;
+use crate::lab::{daemon::release, mails as lab};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -48,20 +43,6 @@ struct Run {
     cpu_secs: f64,
 }
 
-/// The release build: what operators run, and what memory and time are promised for.
-fn program() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let target = std::env::var_os("CARGO_TARGET_DIR");
-    let target = target.map_or_else(|| root.join("target"), PathBuf::from);
-    let program = root.join(target).join("release/rua-milter");
-    assert!(
-        program.is_file(),
-        "no {}: cargo build --locked --release makes it, as tests/run does",
-        program.display()
-    );
-    program
-}
-
 /// Runs the program under one that asks the kernel what it took: `ru_maxrss` and CPU time.
 fn run(args: &[&str]) -> Run {
     const MEASURE: &str = "import os, sys
@@ -74,7 +55,7 @@ with open(sys.argv[1], 'w') as out:
     let output = Command::new("python3")
         .args(["-S", "-c", MEASURE])
         .arg(&figures)
-        .arg(program())
+        .arg(release())
         .args(args)
         .env_remove("RUST_LOG")
         .output()

@@ -17,7 +17,11 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_rua-milter");
 /// A configuration in parts. The texts of sections are lines of TOML.
 #[derive(Clone)]
 pub struct Settings {
+    /// What is run as the daemon.
+    pub program: PathBuf,
     pub data: PathBuf,
+    /// Relative to the configuration.
+    pub domain_files: Vec<String>,
     pub listen: Vec<String>,
     /// Lines added to every `[[listen]]`.
     pub socket: String,
@@ -27,6 +31,7 @@ pub struct Settings {
     pub domains: String,
     pub retention: String,
     pub limits: String,
+    pub rate: String,
     pub log: String,
     pub metrics: String,
     pub dns: String,
@@ -40,7 +45,9 @@ impl Settings {
     /// example.com and example.org report to reports.example; DNS is not asked.
     pub fn new(data: &Path) -> Self {
         Self {
+            program: PROGRAM.into(),
             data: data.to_owned(),
+            domain_files: Vec::new(),
             listen: Vec::new(),
             socket: "mode = \"0666\"".into(),
             milter: String::new(),
@@ -51,6 +58,7 @@ impl Settings {
             retention: String::new(),
             // A busy machine's disk may be fuller than the default allows.
             limits: "min_free_bytes = 1048576".into(),
+            rate: String::new(),
             log: String::new(),
             metrics: String::new(),
             dns: "watch = false".into(),
@@ -61,7 +69,11 @@ impl Settings {
 
     /// The file's text.
     pub fn to_toml(&self) -> String {
-        let mut text = format!("data_dir = \"{}\"\n", self.data.display());
+        let mut text = format!(
+            "data_dir = \"{}\"\ndomain_files = {:?}\n",
+            self.data.display(),
+            self.domain_files
+        );
         for address in &self.listen {
             let unix = address.starts_with("unix:");
             let socket = if unix { &*self.socket } else { "" };
@@ -72,6 +84,7 @@ impl Settings {
             ("recipients", &self.recipients),
             ("retention", &self.retention),
             ("limits", &self.limits),
+            ("rate", &self.rate),
             ("log", &self.log),
             ("metrics", &self.metrics),
             ("dns", &self.dns),
@@ -128,7 +141,8 @@ impl Daemon {
             .open(self.log_path())
             .expect("a log file");
         let under = self.settings.under.iter();
-        let mut words = under.map(String::as_str).chain([PROGRAM]);
+        let program = self.settings.program.to_str().expect("UTF-8");
+        let mut words = under.map(String::as_str).chain([program]);
         let mut command = Command::new(words.next().expect("the program"));
         let child = clean(&mut command)
             .args(words)
@@ -347,6 +361,31 @@ impl Drop for Daemon {
             let _ = child.wait();
         }
     }
+}
+
+/// A line of the kernel's about the memory of a process, such as `VmRSS`, in KiB.
+pub fn memory(pid: u32, line: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let value = status.lines().find_map(|text| text.strip_prefix(line));
+    let mut words = value.expect("a line").split_whitespace();
+    words
+        .nth(1)
+        .and_then(|number| number.parse().ok())
+        .expect("a number")
+}
+
+/// The release build: what operators run, and what memory and time are promised for.
+pub fn release() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    let target = target.map_or_else(|| root.join("target"), PathBuf::from);
+    let program = root.join(target).join("release/rua-milter");
+    assert!(
+        program.is_file(),
+        "no {}: cargo build --locked --release makes it, as tests/run does",
+        program.display()
+    );
+    program
 }
 
 /// A command that was begun. It is killed when it is dropped.
