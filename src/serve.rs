@@ -45,7 +45,7 @@ pub async fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     telemetry::install_crypto();
     let signals = Signals::listen()?;
     let _lock = data_dir::lock(&config.data_dir)?;
-    let names = config.domains.iter().map(|entry| &entry.name);
+    let names = config.domains.iter().map(|entry| entry.name);
     let telemetry = telemetry::start(&config.metrics, &config.node, names)?;
     let gauges = Arc::clone(&telemetry.instruments.gauges);
     let (spool, writer) = spool::open(&config.data_dir, config.limits, gauges)?;
@@ -332,7 +332,7 @@ fn reload(path: &Path, config: &watch::Sender<Arc<Config>>, spool: &Spool, telem
     spool.state().set_limits(new.limits);
     telemetry
         .labels
-        .replace(new.domains.iter().map(|entry| &entry.name));
+        .replace(new.domains.iter().map(|entry| entry.name));
     tracing::info!(domains = new.domains.len(), "configuration reloaded");
     config.send_replace(Arc::new(new));
 }

@@ -11,7 +11,7 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 use rua_milter::{
-    config::domains::{DomainEntry, DomainList},
+    config::domains::{Details, DomainList},
     domain::Domain,
     intake::examine::{Opinion, examine},
     limits,
@@ -98,15 +98,13 @@ fn within_bounds(raw: &[u8]) {
 
 /// `examine` looks at the heads only, and what it says for certain must hold for the whole.
 fn answer_holds(raw: &[u8], failure_reports: bool) {
-    let entry = DomainEntry {
-        name: Domain::parse("d.example").expect("a name"),
-        rua: Vec::new(),
-        tls: Vec::new(),
-        ruf: Vec::new(),
+    let details = Details {
         failure_reports,
-        wanted: None,
+        ..Details::default()
     };
-    let domains = DomainList::new(vec![entry], HashSet::new(), None, String::new());
+    let name = Domain::parse("d.example").expect("a name");
+    let entries = [(name, details)].into_iter().collect();
+    let domains = DomainList::new(entries, HashSet::new(), None, String::new());
     let opinion = examine(raw, &domains).opinion;
     let found = unpack::documents(raw, &Bounds::default());
     match opinion {

@@ -17,7 +17,7 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     let silent = config
         .domains
         .iter()
-        .filter(|entry| config.domains.addresses_of(entry).is_empty())
+        .filter(|entry| config.domains.addresses_of(*entry).is_empty())
         .count();
     if silent > 0 {
         writeln!(

@@ -1,17 +1,16 @@
 //! The list of domains and addresses that are ours, large or small. Pure.
 //!
-//! Memory is about 100 bytes a domain; look-ups are hash look-ups, however long the list is.
+//! A domain of which only the name is said takes about 100 bytes, so that a million of them fit
+//! beside everything else; look-ups are hash look-ups, however long the list is.
 
 use std::collections::{HashMap, HashSet};
 
 use super::address::Recipient;
 use crate::domain::Domain;
 
-/// One configured domain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DomainEntry {
-    /// Its name.
-    pub name: Domain,
+/// What is said of a domain besides its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
     /// Its addresses for aggregate reports; empty: the template's.
     pub rua: Vec<Recipient>,
     /// Its addresses for TLS reports, beside those. Content decides what a report is: each of our
@@ -25,10 +24,59 @@ pub struct DomainEntry {
     pub wanted: Option<String>,
 }
 
+/// What is said of most domains of a long list.
+static NOTHING: Details = Details {
+    rua: Vec::new(),
+    tls: Vec::new(),
+    ruf: Vec::new(),
+    failure_reports: false,
+    wanted: None,
+};
+
+/// One configured domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DomainEntry<'a> {
+    /// Its name.
+    pub name: &'a Domain,
+    /// All else.
+    pub details: &'a Details,
+}
+
+/// Configured domains by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entries(HashMap<Domain, Option<Box<Details>>>);
+
+impl Entries {
+    /// Adds a domain; whether it is new.
+    pub fn add(&mut self, name: Domain, details: Details) -> bool {
+        let details = (details != NOTHING).then(|| Box::new(details));
+        self.0.insert(name, details).is_none()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = DomainEntry<'_>> {
+        self.0.iter().map(entry)
+    }
+}
+
+impl FromIterator<(Domain, Details)> for Entries {
+    fn from_iter<T: IntoIterator<Item = (Domain, Details)>>(domains: T) -> Self {
+        let mut entries = Self::default();
+        for (name, details) in domains {
+            entries.add(name, details);
+        }
+        entries
+    }
+}
+
+fn entry<'a>((name, details): (&'a Domain, &'a Option<Box<Details>>)) -> DomainEntry<'a> {
+    let details = details.as_deref().unwrap_or(&NOTHING);
+    DomainEntry { name, details }
+}
+
 /// Who is ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainList {
-    domains: HashMap<Domain, DomainEntry>,
+    domains: Entries,
     /// Explicit addresses. One address may serve many domains, so only its being ours is kept.
     addresses: HashSet<Recipient>,
     hosts: HashSet<Domain>,
@@ -109,27 +157,23 @@ impl Template {
 impl DomainList {
     /// Makes the list. `delimiter` is the set of characters that start an address extension.
     pub fn new(
-        entries: Vec<DomainEntry>,
+        domains: Entries,
         hosts: HashSet<Domain>,
         template: Option<Template>,
         delimiter: String,
     ) -> Self {
-        let addresses = entries
+        let addresses = domains
             .iter()
-            .flat_map(|entry| {
-                entry
+            .flat_map(|DomainEntry { details, .. }| {
+                details
                     .rua
                     .iter()
-                    .chain(&entry.tls)
-                    .chain(&entry.ruf)
+                    .chain(&details.tls)
+                    .chain(&details.ruf)
                     .cloned()
             })
             .collect();
-        let take_failure_reports = entries.iter().any(|entry| entry.failure_reports);
-        let domains = entries
-            .into_iter()
-            .map(|entry| (entry.name.clone(), entry))
-            .collect();
+        let take_failure_reports = domains.iter().any(|entry| entry.details.failure_reports);
         Self {
             domains,
             addresses,
@@ -156,20 +200,22 @@ impl DomainList {
     }
 
     fn receives(&self, address: &Recipient) -> bool {
-        let by_template =
-            |template: &Template| template.matches(address, |name| self.domains.contains_key(name));
+        let by_template = |template: &Template| {
+            template.matches(address, |name| self.domains.0.contains_key(name))
+        };
         self.addresses.contains(address) || self.template.as_ref().is_some_and(by_template)
     }
 
     /// The configured domain that a report about `domain` belongs to: itself, or the nearest
     /// one above it.
-    pub fn covering(&self, domain: &Domain) -> Option<&DomainEntry> {
-        domain.ancestors().find_map(|name| self.domains.get(name))
+    pub fn covering(&self, domain: &Domain) -> Option<DomainEntry<'_>> {
+        let mut names = domain.ancestors();
+        names.find_map(|name| self.domains.0.get_key_value(name).map(entry))
     }
 
     /// The entry of exactly this domain.
-    pub fn get(&self, domain: &Domain) -> Option<&DomainEntry> {
-        self.domains.get(domain)
+    pub fn get(&self, domain: &Domain) -> Option<DomainEntry<'_>> {
+        self.domains.0.get_key_value(domain).map(entry)
     }
 
     /// Whether failure reports are taken for any domain.
@@ -178,25 +224,27 @@ impl DomainList {
     }
 
     /// Every configured domain, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &DomainEntry> {
-        self.domains.values()
+    pub fn iter(&self) -> impl Iterator<Item = DomainEntry<'_>> {
+        self.domains.iter()
     }
 
     /// Number of configured domains.
     pub fn len(&self) -> usize {
-        self.domains.len()
+        self.domains.0.len()
     }
 
     /// Whether no domain is configured.
     pub fn is_empty(&self) -> bool {
-        self.domains.is_empty()
+        self.domains.0.is_empty()
     }
 
     /// The addresses at which `entry` receives reports: its own, or the template's.
-    pub fn addresses_of(&self, entry: &DomainEntry) -> Vec<Recipient> {
+    pub fn addresses_of(&self, entry: DomainEntry<'_>) -> Vec<Recipient> {
         match &self.template {
-            Some(template) if entry.rua.is_empty() => vec![template.address_for(&entry.name)],
-            _ => entry.rua.clone(),
+            Some(template) if entry.details.rua.is_empty() => {
+                vec![template.address_for(entry.name)]
+            }
+            _ => entry.details.rua.clone(),
         }
     }
 }
@@ -210,24 +258,18 @@ mod tests {
     }
 
     fn list() -> DomainList {
-        let entry = |name: &str, rua: &[&str]| DomainEntry {
-            name: domain(name),
-            rua: rua
-                .iter()
-                .map(|a| Recipient::parse(a.as_bytes()).expect("an address"))
-                .collect(),
-            tls: Recipient::parse(format!("<tls@{name}>").as_bytes())
-                .into_iter()
-                .collect(),
-            ruf: Vec::new(),
-            failure_reports: false,
-            wanted: None,
+        let address = |text: &str| Recipient::parse(text.as_bytes()).expect("an address");
+        let details = Details {
+            rua: vec![address("dmarc@example.com")],
+            tls: vec![address("tls@example.com")],
+            ..Details::default()
         };
+        let entries = [
+            (domain("example.com"), details),
+            (domain("a-b.example"), Details::default()),
+        ];
         DomainList::new(
-            vec![
-                entry("example.com", &["dmarc@example.com"]),
-                entry("a-b.example", &[]),
-            ],
+            entries.into_iter().collect(),
             HashSet::from([domain("rua.example.net")]),
             Template::parse("r-{domain}@rua.example.net"),
             "+-".into(),
@@ -262,6 +304,18 @@ mod tests {
         );
         assert_eq!(list.standing(b"<user@example.com>"), Standing::NotOurs);
         assert_eq!(list.standing(b"<>"), Standing::NotOurs);
+    }
+
+    #[test]
+    fn a_domain_is_added_once_and_its_name_alone_is_short() {
+        let mut entries = Entries::default();
+        assert!(entries.add(domain("a.example"), Details::default()));
+        assert!(!entries.add(domain("A.example."), Details::default()));
+        assert_eq!(
+            entries.iter().next().map(|entry| entry.details),
+            Some(&NOTHING)
+        );
+        assert_eq!(size_of::<(Domain, Option<Box<Details>>)>(), 24);
     }
 
     #[test]

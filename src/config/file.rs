@@ -4,7 +4,7 @@
 //! the file, the line, the key, and what was expected.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ use toml::Spanned;
 use super::{
     After, Config, Dns, Limits, Listen, ListenAddress, Log, LogFormat, LogTarget, Metrics, Milter,
     OtlpProtocol, Peer, Retention, Unrecognised,
-    domains::{DomainEntry, DomainList, Template},
+    domains::{Details, DomainList, Entries, Template},
     lists::{self, WANTED, address, wanted},
     rate::{Network, Rate},
     raw::{
@@ -225,7 +225,7 @@ impl Source<'_> {
     }
 
     fn domains(&self, raw: &Raw) -> Result<DomainList, ConfigError> {
-        let mut entries: HashMap<Domain, DomainEntry> = HashMap::new();
+        let mut entries = Entries::default();
         for raw in &raw.domain {
             let name = self.value(&raw.name, "a domain name", |name| Domain::parse(name))?;
             let addresses = |list: &[Spanned<String>]| {
@@ -238,8 +238,7 @@ impl Source<'_> {
                 .as_ref()
                 .map(|w| self.value(w, WANTED, |w| wanted(w)));
             let ruf: Vec<_> = addresses(&raw.ruf)?;
-            let entry = DomainEntry {
-                name: name.clone(),
+            let details = Details {
                 rua: addresses(&raw.rua)?,
                 tls: addresses(&raw.tls)?,
                 // Whoever has an address for them wants them.
@@ -247,7 +246,7 @@ impl Source<'_> {
                 ruf,
                 wanted: wanted.transpose()?,
             };
-            if entries.insert(name, entry).is_some() {
+            if !entries.add(name, details) {
                 let expected = "expected each domain once".into();
                 return Err(self.wrong(&raw.name.span(), expected));
             }
@@ -275,7 +274,7 @@ impl Source<'_> {
             .clone()
             .unwrap_or_else(|| "+".to_owned());
         Ok(DomainList::new(
-            entries.into_values().collect(),
+            entries,
             hosts,
             template.transpose()?,
             delimiter,
@@ -567,7 +566,10 @@ mod tests {
         let is_on = |more: &str| {
             let text = format!("[[domain]]\nname = \"a.example\"\n{more}");
             let config = parse(&text).expect("a configuration");
-            config.domains.iter().all(|entry| entry.failure_reports)
+            config
+                .domains
+                .iter()
+                .all(|entry| entry.details.failure_reports)
         };
         let ruf = "ruf = [\"ruf@a.example\"]";
         assert!(!is_on("") && is_on(ruf) && is_on("failure_reports = true"));
@@ -675,7 +677,7 @@ mod tests {
             assert_eq!(standing, Standing::Ours, "{address}");
         }
         let entries = config.domains.iter();
-        let takes = entries.filter(|entry| entry.failure_reports);
+        let takes = entries.filter(|entry| entry.details.failure_reports);
         assert!(takes.map(|entry| entry.name.as_str()).eq(["c.example"]));
         std::fs::write(&list, "a.example\nb example\n").expect("written");
         let error = load(&main).expect_err("an error").to_string();

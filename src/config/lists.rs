@@ -1,19 +1,16 @@
 //! Long lists of domains: one a line, in files that the configuration names.
 
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
 use super::{
     address::Recipient,
-    domains::DomainEntry,
+    domains::{Details, Entries},
     file::{self, ConfigError},
 };
 use crate::{dns::record, domain::Domain};
 
 /// What a wanted record should have been.
 pub const WANTED: &str = "a DMARC record such as \"v=DMARC1; p=reject\"";
-
-/// Configured domains by name.
-pub type Entries = HashMap<Domain, DomainEntry>;
 
 /// Reads a domain file.
 pub(super) fn read(path: &Path, entries: &mut Entries) -> Result<(), ConfigError> {
@@ -55,15 +52,14 @@ pub fn parse(path: &Path, text: &str, entries: &mut Entries) -> Result<(), Confi
                 "at most three fields: domain, addresses, wanted record",
             ));
         }
-        let entry = DomainEntry {
-            name: name.clone(),
+        let details = Details {
             failure_reports: !addresses.ruf.is_empty(),
             rua: addresses.rua,
             tls: addresses.tls,
             ruf: addresses.ruf,
             wanted,
         };
-        if entries.insert(name, entry).is_some() {
+        if !entries.add(name, details) {
             return Err(wrong(text, "each domain once"));
         }
     }

@@ -31,13 +31,13 @@ pub struct Expected<'a> {
     /// The record that is wanted.
     pub wanted: Option<Record>,
     /// The list that knows our addresses, and the domain's entry in it.
-    pub home: Option<(&'a DomainList, &'a DomainEntry)>,
+    pub home: Option<(&'a DomainList, DomainEntry<'a>)>,
 }
 
 impl<'a> Expected<'a> {
     /// What the configuration says of a domain.
-    pub fn of(list: &'a DomainList, entry: &'a DomainEntry) -> Self {
-        let wanted = entry.wanted.as_deref();
+    pub fn of(list: &'a DomainList, entry: DomainEntry<'a>) -> Self {
+        let wanted = entry.details.wanted.as_deref();
         Self {
             wanted: wanted.and_then(|text| record::parse(text.as_bytes()).into_record()),
             home: Some((list, entry)),

@@ -128,7 +128,7 @@ impl Watcher {
         self.not_before = None;
         self.queue.clear();
         if self.config.dns.watch {
-            let names = self.config.domains.iter().map(|entry| &entry.name);
+            let names = self.config.domains.iter().map(|entry| entry.name);
             let mut due = Instant::now();
             for name in names.filter(|name| !self.running.contains(*name)) {
                 self.queue.insert((due, name.clone()));

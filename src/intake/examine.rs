@@ -130,7 +130,7 @@ fn standing(head: Option<&Head>, domains: &DomainList) -> Standing {
         None if is_failure && !domains.take_failure_reports() => Standing::Off,
         None => Standing::Untold,
         Some(None) => Standing::Foreign,
-        Some(Some(entry)) if is_failure && !entry.failure_reports => Standing::Off,
+        Some(Some(entry)) if is_failure && !entry.details.failure_reports => Standing::Off,
         Some(Some(_)) => Standing::Ours,
     }
 }

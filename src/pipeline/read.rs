@@ -146,7 +146,7 @@ fn read_document(
         }
         report::Whole::Tls(read) => tls_body(*read, config),
         report::Whole::Failure(report) => match config.domains.covering(&report.domain) {
-            Some(entry) if !entry.failure_reports => {
+            Some(entry) if !entry.details.failure_reports => {
                 return reject(part, Rejection::FailureReportsOff, None);
             }
             Some(entry) => Some((entry.name.clone(), failure_body(*report, config.redact))),

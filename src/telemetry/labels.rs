@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use crate::{domain::Domain, terms};
@@ -52,30 +52,33 @@ impl DomainLabels {
         labels
     }
 
-    /// Takes a new list, after a reload.
+    /// Takes a new list, each domain once, after a reload.
     pub fn replace<'a>(&self, domains: impl IntoIterator<Item = &'a Domain>) {
-        let mut domains: Vec<_> = domains.into_iter().collect();
-        domains.sort_unstable();
-        domains.dedup();
-        let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
-        let Named { ever, now } = &mut *named;
-        now.clear();
-        for domain in domains {
-            if !ever.contains(domain) {
-                if ever.len() >= self.cap {
-                    continue;
-                }
-                ever.insert(domain.clone());
-            }
-            now.insert(domain.clone(), DomainLabel(domain.as_str().into()));
+        // Only reloads write, so that nobody need wait while a long list is looked through.
+        let ever = self.read().ever.clone();
+        let is_old = |domain: &&Domain| ever.contains(*domain);
+        let (mut chosen, mut new): (Vec<_>, Vec<_>) = domains.into_iter().partition(is_old);
+        let places = self.cap.saturating_sub(ever.len());
+        if places < new.len() {
+            // Sorting a million for the first thousand would take as long as reading them.
+            new.select_nth_unstable(places);
+            new.truncate(places);
         }
+        chosen.extend(new);
+        let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
+        named.ever.extend(chosen.iter().copied().cloned());
+        let label = |domain: &Domain| (domain.clone(), DomainLabel(domain.as_str().into()));
+        named.now = chosen.into_iter().map(label).collect();
     }
 
     /// The label of a configured domain. The caller passes the configured domain that covers a
     /// report, never the report's own text.
     pub fn label(&self, domain: &Domain) -> DomainLabel {
-        let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
-        named.now.get(domain).unwrap_or(&self.other).clone()
+        self.read().now.get(domain).unwrap_or(&self.other).clone()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Named> {
+        self.named.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,7 +13,7 @@ use rua_milter::{
     config::{
         Config, Dns, Limits, Log, Metrics, Milter,
         address::Recipient,
-        domains::{DomainEntry, DomainList},
+        domains::{Details, DomainList},
         rate::Rate,
     },
     dns::{Answer, lookup::Resolver},
@@ -125,13 +125,13 @@ async fn a_changed_record_is_seen_at_once() {
 
 /// A configuration with one address for every domain, each wanted at p=reject.
 fn config(server: SocketAddr, domains: &[&str]) -> Config {
-    let entry = |name: &&str| DomainEntry {
-        name: Domain::parse(name).expect("a domain"),
-        rua: vec![Recipient::parse(b"rua@reports.example").expect("an address")],
-        tls: Vec::new(),
-        ruf: Vec::new(),
-        failure_reports: false,
-        wanted: Some("v=DMARC1; p=reject; rua=mailto:rua@reports.example".into()),
+    let entry = |name: &&str| {
+        let details = Details {
+            rua: vec![Recipient::parse(b"rua@reports.example").expect("an address")],
+            wanted: Some("v=DMARC1; p=reject; rua=mailto:rua@reports.example".into()),
+            ..Details::default()
+        };
+        (Domain::parse(name).expect("a domain"), details)
     };
     Config {
         data_dir: "/nonexistent".into(),

@@ -19,6 +19,7 @@ mod inspect;
 mod lab;
 mod log;
 mod mails;
+mod many_domains;
 mod metrics;
 mod mta;
 mod otlp;

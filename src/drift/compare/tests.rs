@@ -2,7 +2,10 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::{
-    config::{address::Recipient, domains::Template},
+    config::{
+        address::Recipient,
+        domains::{Details, Template},
+    },
     report::Stated,
     terms::{Alignment, DiscoveryMethod, DnsTrouble},
 };
@@ -12,18 +15,16 @@ fn domain() -> Domain {
 }
 
 fn list(rua: &[&str], wanted: Option<&str>) -> DomainList {
-    let entry = DomainEntry {
-        name: domain(),
+    let details = Details {
         rua: rua
             .iter()
             .map(|a| Recipient::parse(a.as_bytes()).unwrap())
             .collect(),
-        tls: Vec::new(),
-        ruf: Vec::new(),
-        failure_reports: false,
         wanted: wanted.map(str::to_owned),
+        ..Details::default()
     };
-    DomainList::new(vec![entry], HashSet::new(), None, "+".into())
+    let entries = [(domain(), details)].into_iter().collect();
+    DomainList::new(entries, HashSet::new(), None, "+".into())
 }
 
 fn answer(texts: &[&str]) -> Answer {
@@ -109,16 +110,9 @@ fn our_address_is_recognised_in_every_spelling() {
 
 #[test]
 fn a_template_makes_the_address_and_without_any_none_is_missed() {
-    let entry = || DomainEntry {
-        name: domain(),
-        rua: Vec::new(),
-        tls: Vec::new(),
-        ruf: Vec::new(),
-        failure_reports: false,
-        wanted: None,
-    };
+    let entries = [(domain(), Details::default())].into_iter().collect();
     let template = Template::parse("{domain}@ours.example");
-    let with = DomainList::new(vec![entry()], HashSet::new(), template, "+".into());
+    let with = DomainList::new(entries, HashSet::new(), template, "+".into());
     let ours = "v=DMARC1; p=none; rua=mailto:example.com@ours.example";
     assert_eq!(findings(&with, &[ours]), []);
     assert_eq!(findings(&with, &["v=DMARC1; p=none"]).len(), 1);

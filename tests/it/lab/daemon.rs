@@ -374,6 +374,18 @@ pub fn memory(pid: u32, line: &str) -> u64 {
         .expect("a number")
 }
 
+/// What a process has taken of the processors so far, in seconds.
+pub fn cpu_secs(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let (_, rest) = stat.rsplit_once(") ").expect("a name");
+    // `utime` and `stime`, the 14th and 15th field, in ticks, of which Linux has 100 a second.
+    let ticks = rest.split(' ').skip(11).take(2);
+    ticks
+        .map(|ticks| ticks.parse::<f64>().expect("a number"))
+        .sum::<f64>()
+        / 100.0
+}
+
 /// The release build: what operators run, and what memory and time are promised for.
 pub fn release() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
