@@ -5,9 +5,12 @@
 //! environment (`RUST_LOG`) has no say in it. Control characters in fields come out escaped, so
 //! that one event is one line, whatever a stranger wrote into it.
 
+mod unwaited;
+
 use std::{
     fmt::{self, Write},
     io::IsTerminal,
+    sync::Mutex,
 };
 
 use tracing::{Level, Subscriber, field::Field};
@@ -24,6 +27,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use self::unwaited::Unwaited;
 use super::TelemetryError;
 use crate::config::{Log, LogFormat, LogTarget};
 
@@ -40,7 +44,8 @@ pub fn init(config: &Log) -> Result<(), TelemetryError> {
         }
         LogTarget::Stderr => {
             let ansi = std::io::stderr().is_terminal();
-            let lines = lines(config.format, ansi, std::io::stderr);
+            let out = Mutex::new(Unwaited::new(std::io::stderr(), config.format));
+            let lines = lines(config.format, ansi, out);
             registry.with(lines.with_filter(filter)).try_init()?;
         }
     }
