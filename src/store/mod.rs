@@ -96,6 +96,12 @@ pub enum StoreError {
     /// for a moment.
     #[error("the report store {0} cannot be written")]
     ReadOnly(PathBuf),
+    /// What would be written into the open file is nowhere to be found afterwards.
+    #[error(
+        "the report store {0} was removed or replaced: stop serve, put it back or run \
+         replay --rebuild"
+    )]
+    Removed(PathBuf),
     /// The file is another program's.
     #[error("{0} is not a report store of rua-milter")]
     NotAStore(PathBuf),

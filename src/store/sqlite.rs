@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, OpenOptions},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -33,6 +33,9 @@ const MIGRATIONS: &[&str] = &[
 #[derive(Debug)]
 pub struct Store {
     pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+    /// Device and inode of the open file.
+    pub(super) file: (u64, u64),
 }
 
 /// A connection that only reads; works beside a running writer.
@@ -65,7 +68,11 @@ impl Store {
         let limit = limits::STORE_WAL.to_string();
         assert_setting(&connection, "journal_size_limit", &limit, &limit)?;
         migrate(&mut connection, version)?;
-        Ok(Self { connection })
+        Ok(Self {
+            connection,
+            path: path.into(),
+            file: identity(path)?,
+        })
     }
 
     /// Runs `f` in one transaction and returns after its commit is on the disk. An error of
@@ -74,6 +81,10 @@ impl Store {
         &mut self,
         f: impl FnOnce(&mut Batch<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        // Somebody who tidies up may remove the file beneath us, and nothing else would tell.
+        if identity(&self.path).ok() != Some(self.file) {
+            return Err(StoreError::Removed(self.path.clone()));
+        }
         let transaction = begin(&mut self.connection)?;
         let value = f(&mut Batch::new(&transaction))?;
         // SQLite ends a transaction by itself on a full or failing disk.
@@ -153,6 +164,11 @@ fn create(path: &Path) -> Result<(), StoreError> {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(file_error(path, e)),
         _ => Ok(()),
     }
+}
+
+fn identity(path: &Path) -> Result<(u64, u64), StoreError> {
+    let file = fs::metadata(path).map_err(|source| file_error(path, source))?;
+    Ok((file.dev(), file.ino()))
 }
 
 fn file_error(path: &Path, source: std::io::Error) -> StoreError {
@@ -312,6 +328,19 @@ mod tests {
             Store::open(&path).unwrap_err(),
             StoreError::NotAStore(_)
         ));
+    }
+
+    #[test]
+    fn nothing_is_written_into_a_file_that_was_removed() {
+        let dir = directory();
+        let path = dir.path().join("reports.sqlite");
+        let mut store = Store::open(&path).unwrap();
+        let aside = dir.path().join("aside.sqlite");
+        fs::rename(&path, &aside).unwrap();
+        let mut write = || store.transaction(|_| Ok(()));
+        assert!(matches!(write().unwrap_err(), StoreError::Removed(_)));
+        fs::rename(&aside, &path).unwrap();
+        write().unwrap();
     }
 
     #[test]

@@ -6,7 +6,12 @@ fn store() -> Store {
     let connection = Connection::open_in_memory().unwrap();
     let schema = include_str!("../schema/0002_published.sql");
     connection.execute_batch(schema).unwrap();
-    Store { connection }
+    // In no file.
+    Store {
+        connection,
+        path: std::path::PathBuf::new(),
+        file: (0, 0),
+    }
 }
 
 fn domain() -> Domain {
