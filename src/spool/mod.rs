@@ -301,13 +301,14 @@ fn start(
     gauges: Arc<Gauges>,
 ) -> Result<(Spool, Writer), SpoolError> {
     let state = Arc::new(State::new(limits, dir, gauges));
+    let path = dir.join(FILE);
     let (jobs, waiting) = std::sync::mpsc::sync_channel(crate::limits::SPOOL_QUEUE);
-    let writer = writer::start(conn, waiting, Arc::clone(&state))?;
+    let writer = writer::start(conn, &path, waiting, Arc::clone(&state))?;
     Ok((
         Spool {
             jobs,
             state,
-            path: dir.join(FILE),
+            path,
             id: id.into(),
         },
         Writer(writer),

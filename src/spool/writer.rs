@@ -3,6 +3,9 @@
 //! There is no timer in the way of a message: while one commit syncs, the next batch gathers.
 
 use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -12,7 +15,7 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, OptionalExtension, Transaction, TransactionBehavior,
+    Connection, OptionalExtension, Transaction, TransactionBehavior, ffi,
     types::{ToSqlOutput, ValueRef},
 };
 use tokio::sync::oneshot;
@@ -53,11 +56,14 @@ const GIVE_BACK_PAGES: u32 = 1_000;
 
 pub fn start(
     conn: Connection,
+    path: &Path,
     waiting: Receiver<Job>,
     state: Arc<State>,
 ) -> Result<JoinHandle<()>, SpoolError> {
     let mut writer = Writer {
         conn,
+        path: path.into(),
+        file: identity(path),
         state,
         seen_version: 0,
         version: super::version(),
@@ -71,6 +77,9 @@ pub fn start(
 
 struct Writer {
     conn: Connection,
+    path: PathBuf,
+    /// Which file is open.
+    file: Option<(u64, u64)>,
     state: Arc<State>,
     /// `PRAGMA data_version`: moves when another process has written.
     seen_version: i64,
@@ -110,8 +119,8 @@ impl Writer {
             .any(|job| matches!(job.work, Work::Put(_) | Work::Retry(_)));
         let (begin, version) = (TransactionBehavior::Immediate, &*self.version);
         let committed = self
-            .conn
-            .transaction_with_behavior(begin)
+            .is_in_place()
+            .and_then(|()| self.conn.transaction_with_behavior(begin))
             .and_then(|transaction| {
                 let answers = batch
                     .iter()
@@ -142,6 +151,17 @@ impl Writer {
         }
     }
 
+    /// What goes into a file that somebody has removed is durable for nobody.
+    fn is_in_place(&self) -> Result<(), rusqlite::Error> {
+        if identity(&self.path) == self.file {
+            return Ok(());
+        }
+        let moved = ffi::Error::new(ffi::SQLITE_READONLY_DBMOVED);
+        let path = self.path.display();
+        let text = format!("{path} was removed or replaced: put it back or restart");
+        Err(rusqlite::Error::SqliteFailure(moved, Some(text)))
+    }
+
     fn failed(&self, error: &rusqlite::Error) {
         if !self.state.is_failing() {
             tracing::error!(%error, "the spool cannot be written; our recipients hear 451");
@@ -153,6 +173,7 @@ impl Writer {
     /// small write shows whether the disk takes one again.
     fn look_around(&mut self) -> Result<(), rusqlite::Error> {
         self.state.measure_disk();
+        self.is_in_place()?;
         if self.state.is_failing() {
             self.conn.execute("UPDATE spool SET beat = beat + 1", [])?;
             tracing::info!("the spool can be written again");
@@ -211,6 +232,12 @@ impl Writer {
         self.state.with_depth(|known| *known = depth);
         Ok(())
     }
+}
+
+/// Device and inode of a file.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino()))
 }
 
 impl Depth {
