@@ -10,6 +10,7 @@ mod drift;
 mod duplicates;
 mod durable;
 mod failure;
+mod faults;
 mod flood;
 mod fuzz;
 mod hostile;

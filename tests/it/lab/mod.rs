@@ -5,6 +5,7 @@
 
 pub mod aftermath;
 pub mod daemon;
+pub mod disk;
 pub mod mails;
 pub mod milter;
 pub mod nsd;
