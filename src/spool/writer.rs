@@ -272,6 +272,10 @@ impl Depth {
     fn take_new(&mut self, bytes: u64) {
         self.new_entries = self.new_entries.saturating_sub(1);
         self.new_bytes = self.new_bytes.saturating_sub(bytes);
+        // Not only at the next look around, or an empty spool would have an age.
+        if self.new_entries == 0 {
+            self.oldest_new = None;
+        }
     }
 }
 
