@@ -110,10 +110,18 @@ async fn batch(
     config: &Arc<Config>,
     among: Among,
 ) -> Result<usize, Trouble> {
-    let trial = spool.trial()?;
-    if let Some(id) = trial.unfinished().map_err(SpoolError::Trial)? {
-        // First: one that is killed between the two must not count it twice.
-        trial.clear();
+    let there = spool.clone();
+    let begin = move || -> Result<_, SpoolError> {
+        let trial = there.trial()?;
+        let ended_at = trial.unfinished().map_err(SpoolError::Trial)?;
+        if ended_at.is_some() {
+            // Before it is counted: one that is killed between the two must not count it twice.
+            trial.clear();
+        }
+        Ok((trial, ended_at))
+    };
+    let (trial, ended_at) = tokio::task::spawn_blocking(begin).await??;
+    if let Some(id) = ended_at {
         spool.blame(id).await?;
     }
     let ids = spool.claim(among).await?;
