@@ -43,8 +43,9 @@ use crate::{
     },
 };
 
-/// Version of the readers: rows that an older one wrote can be read again from the archive.
-pub const PARSER_VERSION: u32 = 2;
+/// Version of the readers, of what finds the documents in a mail too: rows that an older one wrote
+/// are read again from the archive, and what it parked is tried again.
+pub const PARSER_VERSION: u32 = 3;
 
 /// What a reporter said where the standard has a closed set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
