@@ -131,6 +131,9 @@ pub const SHORT_RATIO: u64 = 256;
 pub const SHORT_INFLATED: u64 = 1 << 20;
 /// Bytes inflated by `examine`, which only looks at the head of each document.
 pub const EXAMINE_INFLATED: u64 = 64 << 10;
+/// Bytes of a mail that is examined where it came in: to the usual report another thread would cost
+/// more than the look does, and none so short can keep the others waiting for long ([`SHORT_RATIO`]).
+pub const EXAMINE_AT_ONCE: usize = 16 * KIB;
 /// Bytes that `examine` holds besides the mail; of larger zip files it cannot tell what they are.
 pub const EXAMINE_HELD: usize = 4 * MIB;
 

@@ -174,7 +174,11 @@ fn domain(text: &str) -> Result<Domain, String> {
 
 /// A runtime for commands that wait for something.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     tokio::runtime::Builder::new_multi_thread()
+        // A session is little work between waits, which more threads wake each other for; the MTA
+        // needs the rest of the processor. (What takes time has threads of its own.)
+        .worker_threads((cores / 2).max(1))
         .enable_all()
         .build()
         .context("cannot start the runtime")

@@ -83,8 +83,13 @@ pub fn examine(raw: &[u8], config: &Config) -> Examined {
     std::panic::catch_unwind(look).unwrap_or_else(|_| Examined::unread())
 }
 
-/// The same on a thread of its own; gives the message back. `None`: the program is ending.
+/// The same, on a thread of its own if the message is large; gives the message back. `None`: the
+/// program is ending.
 async fn examine_aside(raw: Vec<u8>, config: &Arc<Config>) -> Option<(Vec<u8>, Examined)> {
+    if raw.len() <= limits::EXAMINE_AT_ONCE {
+        let examined = examine(&raw, config);
+        return Some((raw, examined));
+    }
     let config = Arc::clone(config);
     let work = move || {
         let examined = examine(&raw, &config);

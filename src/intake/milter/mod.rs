@@ -13,8 +13,8 @@ mod session;
 use std::{ffi::CStr, future::Future, sync::Arc};
 
 use indymilter::{
-    Actions, Callbacks, Context, ContextActions, EomContext, ProtoOpts, SetErrorReply, SmtpReply,
-    Status,
+    Actions, Callbacks, Context, ContextActions, EomContext, Macros, ProtoOpts, SetErrorReply,
+    SmtpReply, Status,
 };
 
 use self::{
@@ -67,14 +67,14 @@ fn connection_callbacks(listen: Arc<Listen>, intake: Intake) -> Callbacks<Sessio
         .on_connect(|cx, host, socket| {
             Box::pin(async move {
                 let no_reply = ProtoOpts::NOREPLY_CONNECT;
-                with(cx, no_reply, |session, _| {
+                with(cx, no_reply, |session| {
                     session.connect(host.to_bytes(), &socket);
                 })
             })
         })
         .on_helo(|cx, name| {
             Box::pin(async move {
-                with(cx, ProtoOpts::NOREPLY_HELO, |session, _| {
+                with(cx, ProtoOpts::NOREPLY_HELO, |session| {
                     session.helo(name.to_bytes());
                 })
             })
@@ -92,7 +92,8 @@ fn message_callbacks(callbacks: Callbacks<Session>) -> Callbacks<Session> {
     callbacks
         .on_mail(|cx, args| {
             Box::pin(async move {
-                with(cx, ProtoOpts::NOREPLY_MAIL, |session, facts| {
+                let facts = facts(&cx.macros);
+                with(cx, ProtoOpts::NOREPLY_MAIL, |session| {
                     session.mail(&args, &facts);
                 })
             })
@@ -114,25 +115,23 @@ fn message_callbacks(callbacks: Callbacks<Session>) -> Callbacks<Session> {
         })
         .on_header(|cx, name, value| {
             Box::pin(async move {
-                with(cx, ProtoOpts::NOREPLY_HEADER, |session, _| {
+                with(cx, ProtoOpts::NOREPLY_HEADER, |session| {
                     session.header(name.to_bytes(), value.to_bytes());
                 })
             })
         })
         .on_eoh(|cx| {
             Box::pin(async move {
-                with(cx, ProtoOpts::NOREPLY_EOH, |session, _| {
+                with(cx, ProtoOpts::NOREPLY_EOH, |session| {
                     session.end_of_headers();
                 })
             })
         })
         .on_body(|cx, chunk| {
             Box::pin(async move {
-                let answer = cx
-                    .data
-                    .as_mut()
-                    .map_or(Answer::Continue, |session| session.body(&chunk));
-                status(&mut cx.reply, answer)
+                with(cx, ProtoOpts::NOREPLY_BODY, |session| {
+                    session.body(&chunk);
+                })
             })
         })
         .on_eom(|cx| Box::pin(eom(cx)))
@@ -150,39 +149,38 @@ fn message_callbacks(callbacks: Callbacks<Session>) -> Callbacks<Session> {
 /// What we would like to agree on; the caller keeps the part that is offered.
 ///
 /// Header values keep their leading space, so that the message is kept as it came. Steps at
-/// which we never say anything need no answer, which saves a round trip each.
+/// which we never say anything need no answer, which saves a round trip each. (indymilter would
+/// answer no end of message that brings a piece of the body; Postfix and Sendmail, which offer
+/// `NOREPLY_BODY`, send it empty.)
 fn wanted(peer: Peer) -> ProtoOpts {
     match peer {
         Peer::Mta => {
             ProtoOpts::LEADING_SPACE
-                | ProtoOpts::SKIP
                 | ProtoOpts::NOREPLY_CONNECT
                 | ProtoOpts::NOREPLY_HELO
                 | ProtoOpts::NOREPLY_MAIL
                 | ProtoOpts::NOREPLY_HEADER
                 | ProtoOpts::NOREPLY_EOH
+                | ProtoOpts::NOREPLY_BODY
         }
         Peer::Stalwart => ProtoOpts::empty(),
     }
 }
 
+fn facts(macros: &Macros) -> Facts {
+    let login = macros.get(c"{auth_authen}");
+    Facts {
+        queue_id: text(macros.get(c"i")),
+        login: login.map(|login| text(Some(login))),
+    }
+}
+
 /// Tells the session of a step that never gets an answer of ours.
-fn with(
-    cx: &mut Context<Session>,
-    no_reply: ProtoOpts,
-    step: impl FnOnce(&mut Session, Facts),
-) -> Status {
-    let facts = Facts {
-        queue_id: text(cx.macros.get(c"i")),
-        login: cx
-            .macros
-            .get(c"{auth_authen}")
-            .map(|login| text(Some(login))),
-    };
+fn with(cx: &mut Context<Session>, no_reply: ProtoOpts, step: impl FnOnce(&mut Session)) -> Status {
     let Some(session) = &mut cx.data else {
         return Status::Continue;
     };
-    step(session, facts);
+    step(session);
     if session.opts().contains(no_reply) {
         Status::Noreply
     } else {
@@ -202,7 +200,6 @@ fn status(to: &mut SmtpReply, answer: Answer) -> Status {
     match answer {
         Answer::Continue => Status::Continue,
         Answer::Accept => Status::Accept,
-        Answer::Skip => Status::Skip,
         Answer::Reply(reply) => say(to, reply),
     }
 }

@@ -20,7 +20,7 @@ use super::{
         reply::Reply,
     },
     judgement::Judgement,
-    mail::{Kept, Mail},
+    mail::Mail,
 };
 use crate::{
     config::{Listen, Peer},
@@ -41,8 +41,6 @@ pub struct Facts {
 pub enum Answer {
     Continue,
     Accept,
-    /// No more of the body is wanted.
-    Skip,
     Reply(Reply),
 }
 
@@ -246,21 +244,15 @@ impl Session {
         }
     }
 
-    pub fn body(&mut self, chunk: &[u8]) -> Answer {
+    pub fn body(&mut self, chunk: &[u8]) {
         let Some(mail) = self.mail.as_mut().filter(|mail| !mail.ours.is_empty()) else {
-            return Answer::Continue;
+            return;
         };
         if self.listen.peer == Peer::Stalwart && mail.repeats_headers(chunk) {
             mail.raw.clear();
             mail.headers = 0;
         }
         mail.keep(chunk, &self.intake);
-        let enough = mail.kept != Kept::Whole;
-        if enough && self.opts.contains(ProtoOpts::SKIP) {
-            Answer::Skip
-        } else {
-            Answer::Continue
-        }
     }
 
     /// Lets go of the message.
