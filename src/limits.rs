@@ -276,6 +276,8 @@ pub const MAX_TXT: usize = 50;
 pub const MAX_TXT_LEN: usize = 8 * KIB;
 /// Destinations and problems kept of one DMARC record; RFC 9989 section 4.7 expects two.
 pub const MAX_RECORD_ITEMS: usize = 50;
+/// Questions of one tree walk (RFC 9989 section 4.10).
+pub const WALK_QUERIES: usize = 8;
 /// One lookup, retries and aliases included, takes at most this many times `dns.timeout_secs`.
 pub const DNS_PATIENCE: u32 = 4;
 /// Pause between the first lookups of two domains after a start.

@@ -24,7 +24,7 @@ pub fn record(input: &[u8]) {
     }
     assert!(record.problems.len() <= MAX_RECORD_ITEMS + 2);
     for problem in &record.problems {
-        assert!(problem.position <= input.len());
+        assert!(problem.at.start <= problem.at.end && problem.at.end <= input.len());
         assert!(!problem.to_string().is_empty());
     }
     prints_as_itself(*record);

@@ -3,9 +3,13 @@
 //! The plain values here are shared by the watch, the store and the commands: an [`Answer`], the
 //! [`Period`] during which the same answer was seen, and a [`Finding`] about it.
 
+pub mod external;
 pub mod lookup;
+pub mod psl;
 pub mod record;
+pub mod tls_record;
 pub mod uri;
+pub mod walk;
 
 use std::borrow::Cow;
 

@@ -5,14 +5,17 @@
 //! one, with problems: receivers discard what is bad and go on with the defaults (RFC 9989
 //! section 4.8), and so do we. What was discarded is listed.
 
+mod problem;
 mod read;
 
 use std::fmt;
 
-pub use read::parse;
+pub use problem::{Problem, ProblemKind, mended};
+pub(super) use read::pieces;
+pub use read::{is_meant, meant, parse};
 
 use super::uri::ReportUri;
-use crate::terms::{Alignment, Policy, Psd, RecordTag, Severity, YesNo};
+use crate::terms::{Alignment, Policy, Psd, RecordTag, YesNo};
 
 /// What a TXT record is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,80 +67,6 @@ pub struct Record {
     pub ri: Option<u32>,
     /// What is amiss in the text, in order.
     pub problems: Vec<Problem>,
-}
-
-/// Something amiss in the text of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Byte offset in the text.
-    pub position: usize,
-    /// What it is.
-    pub kind: ProblemKind,
-}
-
-/// What can be amiss in the text of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProblemKind {
-    /// Nothing between two semicolons.
-    Empty,
-    /// Not of the form `tag=value`.
-    NotATag,
-    /// A tag that RFC 9989 does not know: ignored.
-    UnknownTag,
-    /// A tag that was there before: the first one is kept here, receivers differ.
-    Duplicate(RecordTag),
-    /// A value outside the tag's set: discarded.
-    BadValue(RecordTag),
-    /// A destination that is no valid URI: discarded.
-    BadUri(RecordTag),
-    /// A size limit, obsolete since RFC 9989: ignored.
-    SizeLimit(RecordTag),
-    /// A tag that receivers ignore since RFC 9989, and older ones honour.
-    Historic(RecordTag),
-    /// No `p`: taken as `p=none` by some receivers, as no record by others.
-    NoPolicy,
-    /// No valid policy and no usable `rua`: receivers do not apply DMARC
-    /// (RFC 9989 section 4.10.1).
-    NotApplied,
-    /// Longer, or with more destinations or problems, than we read.
-    TooLong,
-}
-
-impl ProblemKind {
-    /// How much it matters; `None` for a mere remark: nothing that works today is lost.
-    pub fn severity(self) -> Option<Severity> {
-        use RecordTag::{Np, P, Sp};
-        match self {
-            Self::SizeLimit(_) | Self::Historic(_) => None,
-            Self::Empty | Self::UnknownTag => Some(Severity::Low),
-            Self::NotATag | Self::BadUri(_) | Self::NoPolicy => Some(Severity::Medium),
-            Self::BadValue(tag) if !matches!(tag, P | Sp | Np) => Some(Severity::Medium),
-            Self::BadValue(_) | Self::Duplicate(_) | Self::NotApplied | Self::TooLong => {
-                Some(Severity::High)
-            }
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = self.position;
-        match self.kind {
-            ProblemKind::Empty => write!(f, "nothing between two semicolons at byte {at}"),
-            ProblemKind::NotATag => write!(f, "no tag=value at byte {at}"),
-            ProblemKind::UnknownTag => write!(f, "an unknown tag at byte {at}"),
-            ProblemKind::Duplicate(tag) => write!(f, "{tag} is repeated at byte {at}"),
-            ProblemKind::BadValue(tag) => write!(f, "{tag} has no valid value at byte {at}"),
-            ProblemKind::BadUri(tag) => write!(f, "{tag} has no valid URI at byte {at}"),
-            ProblemKind::SizeLimit(tag) => write!(f, "{tag} has an obsolete size limit"),
-            ProblemKind::Historic(tag) => write!(f, "{tag} is historic"),
-            ProblemKind::NoPolicy => f.write_str("p is missing"),
-            ProblemKind::NotApplied => {
-                f.write_str("neither a valid p nor a valid rua: DMARC is not applied")
-            }
-            ProblemKind::TooLong => f.write_str("the record is too long to be read"),
-        }
-    }
 }
 
 /// `fo`: when failure reports are wanted.
@@ -315,10 +244,10 @@ impl fmt::Display for Record {
 /// The DMARC records among the texts of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// None. `meant`: one of the texts seems to be meant as one, with a bad version.
+    /// None. `meant`: what one of the texts seems to be meant as.
     None {
         /// See above.
-        meant: bool,
+        meant: Option<Box<Record>>,
     },
     /// Exactly one.
     One(Box<Record>),
@@ -336,19 +265,9 @@ pub fn select(texts: &[Vec<u8>]) -> Selection {
         (1, Some(record)) => Selection::One(Box::new(record)),
         (several, Some(_)) => Selection::Several(several),
         (_, None) => Selection::None {
-            meant: texts.iter().any(|text| is_meant(text)),
+            meant: texts.iter().find_map(|text| meant(text)).map(Box::new),
         },
     }
-}
-
-/// Whether a text is a DMARC record or was meant to be one: `V=dmarc1`, blanks or quotes in
-/// front, or a separator other than the semicolon.
-pub fn is_meant(text: &[u8]) -> bool {
-    let mut plain = text
-        .iter()
-        .filter(|b| !b.is_ascii_whitespace() && **b != b'"')
-        .map(u8::to_ascii_lowercase);
-    b"v=dmarc".iter().all(|&b| plain.next() == Some(b))
 }
 
 #[cfg(test)]

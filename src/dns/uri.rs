@@ -1,6 +1,8 @@
 //! One destination of reports: a URI of `rua` or `ruf`. Pure.
 
-use std::fmt;
+use std::{fmt, ops::Range};
+
+use crate::domain::Domain;
 
 /// A syntactically valid reporting URI (RFC 9989 section 4.7), as it was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +68,13 @@ impl ReportUri {
         (!local.is_empty() && !host.is_empty()).then_some(address)
     }
 
-    fn is_mailto(&self) -> bool {
+    /// The host of that address, as its own record names it.
+    pub fn host(&self) -> Option<Domain> {
+        Domain::parse(self.mailbox()?.rsplit_once('@')?.1)
+    }
+
+    /// Whether it is an address; receivers need not send anywhere else (RFC 9989 section 4.7).
+    pub fn is_mailto(&self) -> bool {
         self.text
             .get(.."mailto:".len())
             .is_some_and(|scheme| scheme.eq_ignore_ascii_case("mailto:"))
@@ -77,6 +85,40 @@ impl fmt::Display for ReportUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// The items of a comma-separated list in `range` of a text: where each is, without the blanks around
+/// it, and what it is.
+pub fn list(
+    text: &[u8],
+    range: Range<usize>,
+) -> impl Iterator<Item = (Range<usize>, Option<ReportUri>)> {
+    let mut next = range.start;
+    text[range].split(|&b| b == b',').map(move |item| {
+        let start = next + (item.len() - item.trim_ascii_start().len());
+        next += item.len() + 1;
+        let item = item.trim_ascii();
+        (start..start + item.len(), ReportUri::parse(item))
+    })
+}
+
+/// The URI that `item` was probably meant to be; empty if nobody can know.
+pub fn nearest(item: &[u8]) -> String {
+    let Ok(item) = std::str::from_utf8(item) else {
+        return String::new();
+    };
+    let tail = item
+        .trim_start_matches("mailto")
+        .trim_start_matches([':', '/', ' ']);
+    let guesses = [
+        format!("mailto:{tail}"),
+        format!("mailto:{}", tail.replace('!', "%21")),
+    ];
+    let fits = |guess: &String| {
+        let uri = ReportUri::parse(guess.as_bytes());
+        uri.is_some_and(|uri| uri.host().is_some())
+    };
+    guesses.into_iter().find(fits).unwrap_or_default()
 }
 
 /// RFC 3986: a scheme, a colon, and characters of the right set; `,` and `;` are for the record.
@@ -186,6 +228,21 @@ mod tests {
             assert_eq!(ReportUri::parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(ReportUri::parse(b"mailto:r\xffa@example.net"), None);
+    }
+
+    #[test]
+    fn a_mistake_is_guessed() {
+        for (item, meant) in [
+            ("rua@example.net", "mailto:rua@example.net"),
+            ("mailto rua@example.net", "mailto:rua@example.net"),
+            ("mailto://rua@example.net", "mailto:rua@example.net"),
+            ("mailto:a!b@example.net", "mailto:a%21b@example.net"),
+            ("rua@example.net!10m", "mailto:rua@example.net!10m"),
+            ("rua", ""),
+            ("", ""),
+        ] {
+            assert_eq!(nearest(item.as_bytes()), meant, "{item}");
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub fn published(
             let detail = match answer.outcome {
                 DnsOutcome::NxDomain => "the name _dmarc does not exist",
                 DnsOutcome::NoData => "the name _dmarc has no TXT record",
-                _ if meant => {
+                _ if meant.is_some() => {
                     "the record does not start with exactly v=DMARC1, which makes it none"
                 }
                 _ => "none of the TXT records is a DMARC record",

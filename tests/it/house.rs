@@ -14,7 +14,10 @@ use rua_milter::{telemetry::metrics, terms};
 const PURE: &[&str] = &[
     "unpack",
     "report",
+    "dns/external",
+    "dns/psl",
     "dns/record",
+    "dns/tls_record",
     "dns/uri",
     "dns/walk",
     "drift/compare",

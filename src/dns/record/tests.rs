@@ -123,10 +123,86 @@ fn each_problem_is_named() {
         ),
         ("v=DMARC1; rua=mailto:a@b.example", vec![K::NoPolicy]),
         ("v=DMARC1", vec![K::NotApplied]),
+        ("v=DMARC1; fo=1; p=none", vec![K::NotSecond]),
+        (
+            "v=DMARC1; p=no; t=x",
+            vec![K::BadValue(T::P), K::BadValue(T::T), K::NotApplied],
+        ),
     ] {
         assert_eq!(problems(text), expected, "{text}");
     }
-    assert_eq!(record("v=DMARC1; p=none; x").problems[0].position, 18);
+    assert_eq!(record("v=DMARC1; p=none; x").problems[0].at, 18..19);
+}
+
+/// The text with the first problem mended.
+fn mended_once(text: &str) -> Option<String> {
+    let mended = mended(text.as_bytes(), record(text).problems.first()?)?;
+    Some(String::from_utf8(mended).expect("UTF-8"))
+}
+
+#[test]
+fn the_better_text_stands_beside_the_problem() {
+    for (text, better) in [
+        ("v=DMARC1;; p=none", "v=DMARC1; p=none"),
+        ("v=DMARC1; p=none; x ; fo=1", "v=DMARC1; p=none; fo=1"),
+        ("v=DMARC1; p: none", "v=DMARC1; p=none"),
+        ("v=DMARC1; p reject", "v=DMARC1; p=reject"),
+        ("v=DMARC1; p=rejected", "v=DMARC1; p=reject"),
+        ("v=DMARC1; p=monitor", "v=DMARC1; p=none"),
+        (
+            "v=DMARC1; p=none; adkim=strict",
+            "v=DMARC1; p=none; adkim=s",
+        ),
+        ("v=DMARC1; p=none; fo=7", "v=DMARC1; p=none"),
+        ("v=DMARC1; p=none; p=reject", "v=DMARC1; p=none"),
+        ("v=DMARC1; p=none; pct=100", "v=DMARC1; p=none"),
+        (
+            "v=DMARC1; p=none; rua=a@b.example, mailto:c@b.example",
+            "v=DMARC1; p=none; rua=mailto:a@b.example, mailto:c@b.example",
+        ),
+        (
+            "v=DMARC1; p=none; rua=x , mailto:c@b.example",
+            "v=DMARC1; p=none; rua=mailto:c@b.example",
+        ),
+        (
+            "v=DMARC1; p=none; rua=mailto:c@b.example,x",
+            "v=DMARC1; p=none; rua=mailto:c@b.example",
+        ),
+        (
+            "v=DMARC1; p=none; rua=mailto:c@b.example!10m",
+            "v=DMARC1; p=none; rua=mailto:c@b.example",
+        ),
+        ("v=DMARC1;fo=1; p=none", "v=DMARC1;p=none; fo=1"),
+        (
+            "v=DMARC1; rua=mailto:c@b.example",
+            "v=DMARC1; p=none; rua=mailto:c@b.example",
+        ),
+        ("v=DMARC1", "v=DMARC1; p=none"),
+    ] {
+        assert_eq!(mended_once(text).as_deref(), Some(better), "{text}");
+        assert_eq!(problems(better), [], "{better}");
+    }
+}
+
+#[test]
+fn what_was_meant_as_a_record_is_read() {
+    let meant = |text: &str| meant(text.as_bytes()).map(|record| record.to_string());
+    let plain = "v=DMARC1; p=none; fo=1";
+    for text in [
+        "v=dmarc1; p=none; fo=1",
+        " v=DMARC1; p=none; fo=1",
+        "\"v=DMARC1; p=none; fo=1\"",
+        "v=DMARC1\\; p=none\\; fo=1",
+        "v=DMARC1 p=none; fo=1",
+        "v=DMARC1, p=none; fo=1",
+        "v=DMARC1: p=none; fo=1",
+        "v=DMARC; p=none; fo=1",
+        "p=none; v=DMARC1; fo=1",
+    ] {
+        assert_eq!(parse(text.as_bytes()), Parsed::NotDmarc, "{text}");
+        assert_eq!(meant(text).as_deref(), Some(plain), "{text}");
+    }
+    assert_eq!(meant("v=spf1 -all"), None);
 }
 
 #[test]
@@ -144,12 +220,11 @@ fn a_record_beyond_the_bound_says_so() {
 fn an_answer_has_none_one_or_several_records() {
     let texts = |t: &[&str]| t.iter().map(|t| t.as_bytes().to_vec()).collect::<Vec<_>>();
     let of = |t: &[&str]| select(&texts(t));
-    assert_eq!(of(&["v=spf1 -all"]), Selection::None { meant: false });
-    assert_eq!(of(&["v=dmarc1; p=none"]), Selection::None { meant: true });
-    assert_eq!(
-        of(&["\"v=DMARC1; p=none\""]),
-        Selection::None { meant: true }
-    );
+    assert_eq!(of(&["v=spf1 -all"]), Selection::None { meant: None });
+    for text in ["v=dmarc1; p=none", "\"v=DMARC1; p=none\""] {
+        let meant = Some(Box::new(record("v=DMARC1; p=none")));
+        assert_eq!(of(&[text]), Selection::None { meant }, "{text}");
+    }
     assert!(matches!(
         of(&["v=spf1 -all", "v=DMARC1; p=none"]),
         Selection::One(_)
@@ -215,6 +290,38 @@ proptest! {
     fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = parse(&bytes);
         let _ = parse(&[b"v=DMARC1; rua=".as_slice(), &bytes].concat());
+        let _ = meant(&[b"x;v=dmarc1 ".as_slice(), &bytes].concat());
         let _ = select(&[bytes]);
+    }
+
+    #[test]
+    fn every_problem_is_in_the_text_and_one_with_a_better_text_is_mended_by_it(
+        tags in prop::collection::vec(prop_oneof![
+            "(p|sp|np|t|fo|adkim|pct|x)( )?[=: ]( )?[a-z0-9:]{0,6}",
+            "(rua|ruf)=(mailto:)?a(!9k)?@b\\.c(!9)?( )?(,(mailto:a@c\\.d)?)?",
+            "",
+        ], 0..6),
+    ) {
+        let text = format!("v=DMARC1;{}", tags.join(";"));
+        let before = record(&text);
+        for problem in &before.problems {
+            prop_assert!(problem.at.start <= problem.at.end && problem.at.end <= text.len());
+            let Some(mended) = mended(text.as_bytes(), problem) else {
+                continue;
+            };
+            let mended = parse(&mended).into_record().expect("a record still");
+            // What was hidden by it may show.
+            let hides = |other: &Problem| {
+                matches!(
+                    other.kind,
+                    ProblemKind::Duplicate(_) | ProblemKind::BadValue(_) | ProblemKind::BadUri(_) | ProblemKind::NotATag
+                )
+            };
+            let shown = before.problems.iter().any(hides);
+            let same = |record: &Record| {
+                record.problems.iter().filter(|other| other.kind == problem.kind).count()
+            };
+            prop_assert!(shown || same(&mended) < same(&before), "{problem} {text}");
+        }
     }
 }
