@@ -278,6 +278,10 @@ pub const MAX_TXT_LEN: usize = 8 * KIB;
 pub const MAX_RECORD_ITEMS: usize = 50;
 /// Questions of one tree walk (RFC 9989 section 4.10).
 pub const WALK_QUERIES: usize = 8;
+/// Seconds above which a TTL keeps a mended record from being seen within a day.
+pub const LONG_TTL: u32 = 86_400;
+/// Hosts of one record's destinations whose agreement is asked for.
+pub const EXTERNAL_HOSTS: usize = 8;
 /// One lookup, retries and aliases included, takes at most this many times `dns.timeout_secs`.
 pub const DNS_PATIENCE: u32 = 4;
 /// Pause between the first lookups of two domains after a start.

@@ -1,7 +1,10 @@
 //! DMARC records, as they are published in DNS.
 
 use rua_milter::{
-    dns::record::{self, Parsed, ProblemKind, Record, Selection},
+    dns::{
+        record::{self, Parsed, ProblemKind, Record, Selection},
+        tls_record,
+    },
     limits::MAX_RECORD_ITEMS,
 };
 
@@ -9,6 +12,7 @@ use rua_milter::{
 /// has nothing amiss that a printer could mend.
 pub fn record(input: &[u8]) {
     let texts = [input.to_vec()];
+    let _ = tls_record::select(&texts);
     let Parsed::Dmarc(record) = record::parse(input) else {
         assert!(matches!(record::select(&texts), Selection::None { .. }));
         return;
@@ -26,6 +30,9 @@ pub fn record(input: &[u8]) {
     for problem in &record.problems {
         assert!(problem.at.start <= problem.at.end && problem.at.end <= input.len());
         assert!(!problem.to_string().is_empty());
+        let mended = record::mended(input, problem);
+        assert_eq!(mended.is_some(), problem.better.is_some());
+        assert!(mended.is_none_or(|text| record::parse(&text) != Parsed::NotDmarc));
     }
     prints_as_itself(*record);
 }

@@ -15,11 +15,22 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     config::{self, Config},
-    dns::{Answer, Finding, lookup::Resolver, printable},
+    dns::{
+        Finding,
+        lookup::Resolver,
+        printable,
+        psl::SuffixList,
+        record::{self, Parsed},
+    },
     domain::Domain,
-    drift::compare::{self, Expected},
+    drift::{
+        advice,
+        expected::Expected,
+        look::look,
+        published::{self, Seen},
+    },
     limits,
-    terms::{DnsOutcome, DnsTrouble, Severity},
+    terms::{DnsOutcome, DnsTrouble, FindingKind, Severity},
 };
 
 /// The command's arguments.
@@ -42,9 +53,9 @@ pub struct Args {
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people. Exit code: 0 no finding, 1 findings, 3 unknown
+    /// For people. Exit code: 0 nothing amiss, 1 findings of low severity or more, 3 unknown
     Text,
-    /// For Nagios and its kin. Exit code: 0 no finding, 1 low or medium, 2 high, 3 unknown
+    /// For Nagios and its kin. Exit code: 0 nothing amiss, 1 low or medium, 2 high, 3 unknown
     Nagios,
 }
 
@@ -69,9 +80,34 @@ struct Checked {
     ttl: u32,
     /// The TXT records, escaped where they are not printable ASCII.
     texts: Vec<String>,
-    findings: Vec<Finding>,
+    /// Places in them that could be better.
+    lint: Vec<Lint>,
+    findings: Vec<Shown>,
+    /// Kinds of finding of which nothing is known, as a lookup that matters said nothing.
+    undecided: Vec<FindingKind>,
     /// What to publish instead.
     publish: Option<String>,
+}
+
+/// A finding and what to do about it.
+#[derive(serde::Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    finding: Finding,
+    next_step: &'static str,
+}
+
+/// One place in a DMARC record.
+#[derive(serde::Serialize)]
+struct Lint {
+    /// Which of the texts.
+    text: usize,
+    /// Its bytes, from the first to the one behind the last.
+    from: usize,
+    to: usize,
+    message: String,
+    /// What should stand there; empty: nothing, not even the separator.
+    better: Option<String>,
 }
 
 /// Looks up, compares and prints. Fails if no question could be asked at all.
@@ -108,62 +144,112 @@ async fn check(args: &Args, config: Option<&Config>) -> anyhow::Result<Vec<Check
         given => given,
     };
     let resolver = Resolver::new(servers, dns.timeout)?;
-    let answers = look_up(&resolver, &domains).await?;
-    let checked = |(domain, answer)| {
+    let suffixes = dns
+        .suffix_list()
+        .context("reading the Public Suffix List")?;
+    let checked = |seen: Seen| {
         let list = config.map(|config| &config.domains);
-        let entry = list.and_then(|list| Some((list, list.get(&domain)?)));
+        let entry = list.and_then(|list| Some((list, list.get(&seen.domain)?)));
         let expected = entry.map_or_else(Expected::default, |(list, e)| Expected::of(list, e));
-        judge(domain, &expected, &answer)
+        judge(seen, &expected, suffixes.as_ref())
     };
-    Ok(answers.into_iter().map(checked).collect())
+    let looks = look_up(&resolver, domains).await?;
+    Ok(looks.into_iter().map(checked).collect())
 }
 
-/// The answers in the order of `domains`.
-async fn look_up(resolver: &Resolver, domains: &[Domain]) -> anyhow::Result<Vec<(Domain, Answer)>> {
+/// What is seen, in the order of `domains`.
+async fn look_up(resolver: &Resolver, domains: Vec<Domain>) -> anyhow::Result<Vec<Seen>> {
     let room = Arc::new(Semaphore::new(limits::DNS_CONCURRENCY));
     let mut looks = JoinSet::new();
-    let mut answers = Vec::with_capacity(domains.len());
-    for domain in domains.iter().cloned() {
+    let mut seen = Vec::with_capacity(domains.len());
+    for domain in domains {
         let permit = room.clone().acquire_owned().await?;
         let resolver = resolver.clone();
         looks.spawn(async move {
-            let answer = resolver.txt(&format!("_dmarc.{domain}")).await;
+            let seen = look(&resolver, &domain).await;
             drop(permit);
-            (domain, answer)
+            seen
         });
     }
     while let Some(look) = looks.join_next().await {
-        answers.push(look.context("a lookup ended badly")?);
+        seen.push(look.context("a lookup ended badly")?);
     }
-    answers.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(answers)
+    seen.sort_by(|a, b| a.domain.cmp(&b.domain));
+    Ok(seen)
 }
 
-fn judge(domain: Domain, expected: &Expected<'_>, answer: &Answer) -> Checked {
-    let findings = compare::published(&domain, expected, answer).unwrap_or_default();
-    let advice = || compare::advice(expected, answer);
+fn judge(seen: Seen, expected: &Expected<'_>, suffixes: Option<&SuffixList>) -> Checked {
+    let judged = published::judge(&seen, expected, suffixes);
+    let shown = |finding: Finding| Shown {
+        next_step: advice::next_step(finding.kind),
+        finding,
+    };
+    let place = Domain::parse(&format!("_dmarc.{}", seen.domain));
+    let mut publish = judged
+        .findings
+        .iter()
+        .filter_map(|finding| finding.publish.as_ref());
+    let publish = publish.find(|publish| Some(&publish.name) == place.as_ref());
+    let answer = &seen.answer;
     Checked {
-        publish: if findings.is_empty() { None } else { advice() },
-        domain,
+        publish: publish.map(|publish| publish.text.clone()),
         outcome: answer.outcome,
         trouble: answer.detail.map(DnsTrouble::as_str),
         ttl: answer.ttl,
         texts: answer.texts.iter().map(|t| printable(t).into()).collect(),
-        findings,
+        lint: lint(&answer.texts),
+        findings: judged.findings.into_iter().map(shown).collect(),
+        undecided: judged.undecided,
+        domain: seen.domain,
     }
+}
+
+fn lint(texts: &[Vec<u8>]) -> Vec<Lint> {
+    let mut lint = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        let Parsed::Dmarc(record) = record::parse(text) else {
+            continue;
+        };
+        lint.extend(record.problems.into_iter().map(|problem| Lint {
+            text: index,
+            from: problem.at.start,
+            to: problem.at.end,
+            message: problem.to_string(),
+            better: problem.better,
+        }));
+    }
+    lint
 }
 
 fn exit_code(checked: &[Checked], format: Format) -> u8 {
     let worst = checked
         .iter()
-        .flat_map(|one| one.findings.iter().map(|finding| finding.severity))
+        .flat_map(|one| one.findings.iter().map(|shown| shown.finding.severity))
         .max();
-    let unknown = checked.iter().any(|one| one.outcome == DnsOutcome::Unknown);
     match worst {
         Some(Severity::High) if format == Format::Nagios => 2,
-        Some(_) => 1,
-        None if unknown => 3,
-        None => 0,
+        Some(Severity::Low | Severity::Medium | Severity::High) => 1,
+        _ if checked.iter().any(Checked::is_unknown) => 3,
+        _ => 0,
+    }
+}
+
+impl Checked {
+    /// Whether something that matters is not known.
+    fn is_unknown(&self) -> bool {
+        self.outcome == DnsOutcome::Unknown || !self.undecided.is_empty()
+    }
+
+    /// The detail of a finding, with its subject where that is another domain.
+    fn about(&self, finding: &Finding) -> String {
+        let Finding {
+            subject, detail, ..
+        } = finding;
+        if *subject == self.domain {
+            detail.clone()
+        } else {
+            format!("{subject}: {detail}")
+        }
     }
 }
 
@@ -178,6 +264,7 @@ fn json(checked: &[Checked], out: &mut dyn Write) -> anyhow::Result<()> {
 fn text(one: &Checked, out: &mut dyn Write) -> anyhow::Result<()> {
     let state = match (one.outcome, one.findings.len()) {
         (DnsOutcome::Unknown, _) => format!("unknown: {}", one.trouble.unwrap_or_default()),
+        (_, 0) if one.is_unknown() => "unknown in part".to_owned(),
         (_, 0) => "ok".to_owned(),
         (_, 1) => "1 finding".to_owned(),
         (_, number) => format!("{number} findings"),
@@ -189,14 +276,28 @@ fn text(one: &Checked, out: &mut dyn Write) -> anyhow::Result<()> {
     if one.texts.is_empty() && one.outcome != DnsOutcome::Unknown {
         writeln!(out, "  published       nothing ({})", one.outcome)?;
     }
-    for finding in &one.findings {
+    for Shown { finding, next_step } in &one.findings {
         let Finding {
             kind,
             severity,
-            detail,
+            publish,
             ..
         } = finding;
-        writeln!(out, "  {severity:<6}  {kind:<16}  {detail}")?;
+        let about = one.about(finding);
+        writeln!(out, "  {severity:<6}  {kind:<16}  {about}")?;
+        writeln!(out, "          {next_step}")?;
+        // That of the record itself is shown once, below.
+        let publish = publish
+            .as_ref()
+            .filter(|it| Some(&it.text) != one.publish.as_ref());
+        if let Some(publish) = publish {
+            let text = printable(publish.text.as_bytes());
+            writeln!(out, "          {} TXT \"{text}\"", publish.name)?;
+        }
+    }
+    if one.outcome != DnsOutcome::Unknown && one.is_unknown() {
+        let kinds: Vec<_> = one.undecided.iter().map(|kind| kind.as_str()).collect();
+        writeln!(out, "  unknown         {}", kinds.join(", "))?;
     }
     if let Some(record) = &one.publish {
         writeln!(out, "  publish instead {record}")?;
@@ -212,9 +313,7 @@ fn nagios(checked: &[Checked], out: &mut dyn Write) -> anyhow::Result<()> {
         2 => "CRITICAL",
         _ => "UNKNOWN",
     };
-    let unknown = checked
-        .iter()
-        .filter(|one| one.outcome == DnsOutcome::Unknown);
+    let unknown = checked.iter().filter(|one| one.is_unknown());
     let (unknown, domains) = (unknown.count(), checked.len());
     let findings: usize = checked.iter().map(|one| one.findings.len()).sum();
     writeln!(
@@ -226,14 +325,10 @@ fn nagios(checked: &[Checked], out: &mut dyn Write) -> anyhow::Result<()> {
         if let Some(trouble) = one.trouble {
             writeln!(out, "{} unknown: {trouble}", one.domain)?;
         }
-        for Finding {
-            kind,
-            severity,
-            detail,
-            ..
-        } in &one.findings
-        {
-            writeln!(out, "{} {severity} {kind}: {detail}", one.domain)?;
+        for Shown { finding, .. } in &one.findings {
+            let Finding { kind, severity, .. } = finding;
+            let about = one.about(finding);
+            writeln!(out, "{} {severity} {kind}: {about}", one.domain)?;
         }
     }
     Ok(())
@@ -242,11 +337,25 @@ fn nagios(checked: &[Checked], out: &mut dyn Write) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::terms::FindingKind;
+    use crate::dns::{Answer, walk::Walk};
 
     fn checked(answer: &Answer) -> Checked {
         let domain = Domain::parse("example.com").unwrap();
-        judge(domain, &Expected::default(), answer)
+        let none = Answer::absent(DnsOutcome::NxDomain, 60);
+        let mut walk = Walk::new(domain.clone());
+        walk.add(answer);
+        walk.add(&none);
+        let seen = Seen {
+            domain,
+            answer: answer.clone(),
+            walk,
+            is_dangling: false,
+            misplaced: Vec::new(),
+            hosts: Vec::new(),
+            has_unknown_host: false,
+            tls: none,
+        };
+        judge(seen, &Expected::default(), None)
     }
 
     fn codes(answers: &[Answer]) -> (u8, u8) {
@@ -263,7 +372,9 @@ mod tests {
         let low = Answer::found(vec![b"v=DMARC1; p=none; x=y".to_vec()], 60);
         let high = Answer::absent(DnsOutcome::NxDomain, 60);
         let unknown = Answer::unknown(DnsTrouble::Timeout);
+        let info = Answer::found(vec![b"v=DMARC1; p=none; ri=1".to_vec()], 60);
         assert_eq!(codes(std::slice::from_ref(&good)), (0, 0));
+        assert_eq!(codes(&[info]), (0, 0));
         assert_eq!(codes(std::slice::from_ref(&unknown)), (3, 3));
         assert_eq!(codes(&[good.clone(), unknown.clone()]), (3, 3));
         assert_eq!(codes(&[low.clone(), unknown.clone()]), (1, 1));
@@ -274,14 +385,15 @@ mod tests {
     fn a_record_is_shown_with_what_is_amiss_and_escaped() {
         let answer = Answer::found(vec![b"v=DMARC1; p=none; x=\x1b[1m".to_vec()], 60);
         let one = checked(&answer);
-        assert_eq!(one.findings[0].kind, FindingKind::RecordSyntax);
+        assert_eq!(one.findings[0].finding.kind, FindingKind::TagUnknown);
+        assert_eq!((one.lint[0].from, one.lint[0].to), (18, 24));
         let mut out = Vec::new();
         text(&one, &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "example.com: 1 finding\n  published       v=DMARC1; p=none; x=\\x1b[1m\n  \
-             low     record_syntax     an unknown tag at byte 18\n  \
-             publish instead v=DMARC1; p=none\n"
+             low     tag_unknown       an unknown tag at byte 18\n          \
+             Leave the tag out, or correct its name.\n  publish instead v=DMARC1; p=none\n"
         );
     }
 

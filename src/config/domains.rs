@@ -6,7 +6,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::address::Recipient;
-use crate::domain::Domain;
+use crate::{
+    domain::Domain,
+    terms::{Alignment, Policy},
+};
 
 /// What is said of a domain besides its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +25,19 @@ pub struct Details {
     pub failure_reports: bool,
     /// The DMARC record that the operator wants to be published.
     pub wanted: Option<String>,
+    /// What it must come to at least, where no whole record is wanted.
+    pub demands: Demands,
+}
+
+/// What a record must come to at least, as receivers take it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// For the domain.
+    pub policy: Option<Policy>,
+    /// For names below it, whether they exist or not.
+    pub subdomains: Option<Policy>,
+    /// Of DKIM and SPF; exactly this.
+    pub alignment: Option<Alignment>,
 }
 
 /// What is said of most domains of a long list.
@@ -31,6 +47,11 @@ static NOTHING: Details = Details {
     ruf: Vec::new(),
     failure_reports: false,
     wanted: None,
+    demands: Demands {
+        policy: None,
+        subdomains: None,
+        alignment: None,
+    },
 };
 
 /// One configured domain.

@@ -16,14 +16,15 @@ use toml::Spanned;
 use super::{
     After, Config, Dns, Limits, Listen, ListenAddress, Log, LogFormat, LogTarget, Metrics, Milter,
     OtlpProtocol, Peer, Retention, Unrecognised,
-    domains::{Details, DomainList, Entries, Template},
+    domains::{Demands, Details, DomainList, Entries, Template},
     lists::{self, WANTED, address, wanted},
     rate::{Network, Rate},
     raw::{
-        Raw, RawDns, RawLimits, RawListen, RawLog, RawMetrics, RawMilter, RawRate, RawRetention,
+        Raw, RawDns, RawDomain, RawLimits, RawListen, RawLog, RawMetrics, RawMilter, RawRate,
+        RawRetention,
     },
 };
-use crate::{domain::Domain, limits};
+use crate::{domain::Domain, limits, terms::Alignment};
 
 /// Where the packages put the configuration.
 pub const DEFAULT_PATH: &str = "/etc/rua-milter/rua-milter.toml";
@@ -228,25 +229,7 @@ impl Source<'_> {
         let mut entries = Entries::default();
         for raw in &raw.domain {
             let name = self.value(&raw.name, "a domain name", |name| Domain::parse(name))?;
-            let addresses = |list: &[Spanned<String>]| {
-                list.iter()
-                    .map(|a| self.value(a, "an address such as rua@example.net", |a| address(a)))
-                    .collect::<Result<_, _>>()
-            };
-            let wanted = raw
-                .wanted
-                .as_ref()
-                .map(|w| self.value(w, WANTED, |w| wanted(w)));
-            let ruf: Vec<_> = addresses(&raw.ruf)?;
-            let details = Details {
-                rua: addresses(&raw.rua)?,
-                tls: addresses(&raw.tls)?,
-                // Whoever has an address for them wants them.
-                failure_reports: raw.failure_reports.unwrap_or(!ruf.is_empty()),
-                ruf,
-                wanted: wanted.transpose()?,
-            };
-            if !entries.add(name, details) {
+            if !entries.add(name, self.details(raw)?) {
                 let expected = "expected each domain once".into();
                 return Err(self.wrong(&raw.name.span(), expected));
             }
@@ -279,6 +262,52 @@ impl Source<'_> {
             template.transpose()?,
             delimiter,
         ))
+    }
+
+    fn details(&self, raw: &RawDomain) -> Result<Details, ConfigError> {
+        let addresses = |list: &[Spanned<String>]| {
+            list.iter()
+                .map(|a| self.value(a, "an address such as rua@example.net", |a| address(a)))
+                .collect::<Result<_, _>>()
+        };
+        let record = raw.wanted.as_ref();
+        let record = record.map(|w| self.value(w, WANTED, |w| wanted(w)));
+        let ruf: Vec<_> = addresses(&raw.ruf)?;
+        let policy = |raw: &Option<Spanned<String>>| {
+            let expected = "\"none\", \"quarantine\" or \"reject\"";
+            self.or(raw.as_ref(), None, expected, |word| {
+                word.parse().ok().map(Some)
+            })
+        };
+        let words = [
+            ("relaxed", Some(Alignment::Relaxed)),
+            ("strict", Some(Alignment::Strict)),
+        ];
+        let alignment = raw.alignment.as_ref();
+        let demands = Demands {
+            policy: policy(&raw.policy)?,
+            subdomains: policy(&raw.subdomains)?,
+            alignment: self.or(alignment, None, "\"relaxed\" or \"strict\"", |word| {
+                choose(word, &words)
+            })?,
+        };
+        if let Some(whole) = raw
+            .wanted
+            .as_ref()
+            .filter(|_| demands != Demands::default())
+        {
+            let expected = "expected either a whole record, or policy, subdomains and alignment";
+            return Err(self.wrong(&whole.span(), expected.into()));
+        }
+        Ok(Details {
+            rua: addresses(&raw.rua)?,
+            tls: addresses(&raw.tls)?,
+            // Whoever has an address for them wants them.
+            failure_reports: raw.failure_reports.unwrap_or(!ruf.is_empty()),
+            ruf,
+            wanted: record.transpose()?,
+            demands,
+        })
     }
 
     fn limits(&self, raw: &RawLimits) -> Result<Limits, ConfigError> {
@@ -472,9 +501,16 @@ impl Source<'_> {
                 })
             })
             .collect::<Result<_, _>>()?;
+        let suffixes = raw.public_suffix_list.as_ref();
+        let suffixes = suffixes.map(|path| {
+            self.value(path, "a file that can be read", |path| {
+                std::fs::File::open(path).is_ok().then(|| path.clone())
+            })
+        });
         Ok(Dns {
             watch: raw.watch.unwrap_or(default.watch),
             servers,
+            public_suffix_list: suffixes.transpose()?,
             timeout: self.or(raw.timeout_secs.as_ref(), default.timeout, SECS, |n| {
                 secs(*n)
             })?,
@@ -539,7 +575,7 @@ fn host_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::domains::Standing;
+    use crate::{config::domains::Standing, terms::Policy};
 
     fn parse(text: &str) -> Result<Config, ConfigError> {
         Source {
@@ -644,6 +680,28 @@ mod tests {
         );
         let twice = error("[[domain]]\nname = \"a.example\"\n[[domain]]\nname = \"A.example.\"\n");
         assert_eq!(twice, "rua-milter.toml:4: name: expected each domain once");
+    }
+
+    #[test]
+    fn a_domain_has_a_wanted_record_or_demands() {
+        let demands = |more: &str| {
+            let config = parse(&format!("[[domain]]\nname = \"a.example\"\n{more}"))?;
+            let entry = config.domains.iter().next().expect("a domain");
+            Ok::<_, ConfigError>(entry.details.demands)
+        };
+        let all = "policy = \"reject\"\nsubdomains = \"quarantine\"\nalignment = \"strict\"\n";
+        assert_eq!(
+            demands(all).expect("a configuration"),
+            Demands {
+                policy: Some(Policy::Reject),
+                subdomains: Some(Policy::Quarantine),
+                alignment: Some(Alignment::Strict),
+            }
+        );
+        assert!(demands("policy = \"all\"").is_err());
+        let both = demands(&format!("{all}wanted = \"v=DMARC1; p=none\""));
+        let both = both.expect_err("an error").to_string();
+        assert!(both.contains(":6: wanted: expected either"), "{both}");
     }
 
     #[test]

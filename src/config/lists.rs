@@ -58,6 +58,7 @@ pub fn parse(path: &Path, text: &str, entries: &mut Entries) -> Result<(), Confi
             tls: addresses.tls,
             ruf: addresses.ruf,
             wanted,
+            ..Details::default()
         };
         if !entries.add(name, details) {
             return Err(wrong(text, "each domain once"));

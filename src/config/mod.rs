@@ -8,9 +8,14 @@ pub mod lists;
 pub mod rate;
 mod raw;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    io::ErrorKind,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use crate::{limits, unpack::Bounds};
+use crate::{dns::psl::SuffixList, limits, unpack::Bounds};
 use domains::DomainList;
 use rate::Rate;
 
@@ -227,10 +232,27 @@ pub struct Dns {
     pub watch: bool,
     /// `servers`; empty: those of `/etc/resolv.conf`.
     pub servers: Vec<SocketAddr>,
+    /// `public_suffix_list`; `None`: the distribution's, if there is one.
+    pub public_suffix_list: Option<PathBuf>,
     /// `timeout_secs` of one query.
     pub timeout: Duration,
     /// `interval_secs` between two looks at a domain, ±10 %.
     pub interval: Duration,
+}
+
+/// Where distributions put the Public Suffix List.
+const SUFFIX_LIST: &str = "/usr/share/publicsuffix/public_suffix_list.dat";
+
+impl Dns {
+    /// Reads the Public Suffix List. `None`: the distribution has none, which is no fault.
+    pub fn suffix_list(&self) -> std::io::Result<Option<SuffixList>> {
+        let path = self.public_suffix_list.as_deref();
+        match std::fs::read_to_string(path.unwrap_or(Path::new(SUFFIX_LIST))) {
+            Ok(text) => Ok(Some(SuffixList::parse(&text))),
+            Err(error) if path.is_none() && error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl Default for Listen {
@@ -311,6 +333,7 @@ impl Default for Dns {
         Self {
             watch: true,
             servers: Vec::new(),
+            public_suffix_list: None,
             timeout: Duration::from_secs(5),
             interval: Duration::from_hours(1),
         }

@@ -62,6 +62,9 @@ pub struct RawDomain {
     pub ruf: Vec<Spanned<String>>,
     pub failure_reports: Option<bool>,
     pub wanted: Option<Spanned<String>>,
+    pub policy: Option<Spanned<String>>,
+    pub subdomains: Option<Spanned<String>>,
+    pub alignment: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -124,6 +127,7 @@ pub struct RawMetrics {
 pub struct RawDns {
     pub watch: Option<bool>,
     pub servers: Vec<Spanned<String>>,
+    pub public_suffix_list: Option<Spanned<PathBuf>>,
     pub timeout_secs: Option<Spanned<i64>>,
     pub interval_secs: Option<Spanned<i64>>,
 }

@@ -59,6 +59,8 @@ impl Resolver {
         options.edns0 = true;
         options.use_hosts_file = ResolveHosts::Never;
         options.cache_size = 0;
+        // It cuts the TTL that it tells to that of its cache, a day.
+        options.positive_max_ttl = Some(Duration::from_secs(u64::from(u32::MAX)));
         Ok(Self {
             hickory: builder.build().map_err(LookupError::Start)?,
             patience: timeout.saturating_mul(limits::DNS_PATIENCE),
@@ -75,6 +77,17 @@ impl Resolver {
         tokio::time::timeout(self.patience, self.ask(name))
             .await
             .unwrap_or_else(|_| Answer::unknown(DnsTrouble::Timeout))
+    }
+
+    /// Whether `name` is known to be an alias, wherever that leads.
+    pub async fn is_alias(&self, name: &str) -> bool {
+        let Ok(mut name) = Name::from_ascii(name) else {
+            return false;
+        };
+        name.set_fqdn(true);
+        let lookup = self.hickory.lookup(name, RecordType::CNAME);
+        let answer = tokio::time::timeout(self.patience, lookup).await;
+        answer.is_ok_and(|answer| answer.is_ok())
     }
 
     async fn ask(&self, name: Name) -> Answer {

@@ -101,8 +101,19 @@ pub struct Finding {
     pub severity: Severity,
     /// The domain whose record it is about.
     pub subject: Domain,
-    /// For people: our own words and values of closed sets, never a stranger's text.
+    /// For people: our own words, values of closed sets and names, never a stranger's text.
     pub detail: String,
+    /// What to publish, where that mends it.
+    pub publish: Option<Publish>,
+}
+
+/// A TXT record to publish.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Publish {
+    /// Its name.
+    pub name: Domain,
+    /// Its text.
+    pub text: String,
 }
 
 /// A text of the DNS as it can be shown on a terminal: what is not printable ASCII is escaped.

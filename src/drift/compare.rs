@@ -1,131 +1,26 @@
-//! Wanted, published and reported records -> findings. Pure.
+//! Published and reported records -> findings. Pure.
 //!
-//! What is not known is never a finding: an unknown answer, a field that a report does not
-//! state, a time that our history does not cover. Values are compared as receivers take them,
-//! with defaults filled in on both sides, so that what is inherited is no difference.
+//! What is not known is never a finding: a field that a report does not state, a time that our
+//! history does not cover. Values are compared as receivers take them, with defaults filled in on
+//! both sides, so that what is inherited is no difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::history;
 use crate::{
-    config::{
-        address::Recipient,
-        domains::{DomainEntry, DomainList, Standing},
-    },
+    config::address::Recipient,
     dns::{
-        Answer, Finding, Period,
+        Finding, Period,
         record::{self, FailureOptions, Record, Selection},
         uri::ReportUri,
     },
     domain::Domain,
     report::{PolicyPublished, Reported},
-    terms::{DnsOutcome, FindingKind, Policy, RecordTag, Severity, YesNo},
+    terms::{FindingKind, Policy, RecordTag, Severity},
 };
 
 /// Differences that the detail of one finding lists.
 const LISTED: usize = 8;
-
-/// What the operator expects of a domain.
-#[derive(Clone, Debug, Default)]
-pub struct Expected<'a> {
-    /// The record that is wanted.
-    pub wanted: Option<Record>,
-    /// The list that knows our addresses, and the domain's entry in it.
-    pub home: Option<(&'a DomainList, DomainEntry<'a>)>,
-}
-
-impl<'a> Expected<'a> {
-    /// What the configuration says of a domain.
-    pub fn of(list: &'a DomainList, entry: DomainEntry<'a>) -> Self {
-        let wanted = entry.details.wanted.as_deref();
-        Self {
-            wanted: wanted.and_then(|text| record::parse(text.as_bytes()).into_record()),
-            home: Some((list, entry)),
-        }
-    }
-
-    /// Whether reports that go to `uri` come to us: the address is asked for as RCPT would.
-    fn is_ours(&self, uri: &ReportUri) -> bool {
-        self.home.is_some_and(|(list, _)| {
-            uri.mailbox()
-                .is_some_and(|address| list.standing(address.as_bytes()) == Standing::Ours)
-        })
-    }
-
-    /// Our addresses for the domain as URIs; none if we do not know any.
-    fn destinations(&self) -> Vec<ReportUri> {
-        let addresses = self.home.map(|(list, entry)| list.addresses_of(entry));
-        let uri = |address: &_| ReportUri::mailto(&format!("{address}"));
-        addresses.iter().flatten().filter_map(uri).collect()
-    }
-}
-
-/// What is amiss in what is published; `None`: nothing is known.
-pub fn published(
-    domain: &Domain,
-    expected: &Expected<'_>,
-    answer: &Answer,
-) -> Option<Vec<Finding>> {
-    let one = |kind, severity, detail: &str| vec![finding(domain, kind, severity, detail.into())];
-    if answer.outcome == DnsOutcome::Unknown {
-        return None;
-    }
-    Some(match record::select(&answer.texts) {
-        Selection::None { meant } => {
-            let detail = match answer.outcome {
-                DnsOutcome::NxDomain => "the name _dmarc does not exist",
-                DnsOutcome::NoData => "the name _dmarc has no TXT record",
-                _ if meant.is_some() => {
-                    "the record does not start with exactly v=DMARC1, which makes it none"
-                }
-                _ => "none of the TXT records is a DMARC record",
-            };
-            one(FindingKind::RecordMissing, Severity::High, detail)
-        }
-        Selection::Several(number) => {
-            let detail = format!("{number} DMARC records, of which receivers use none");
-            one(FindingKind::RecordMultiple, Severity::High, &detail)
-        }
-        Selection::One(record) => of_record(domain, expected, &record),
-    })
-}
-
-fn of_record(domain: &Domain, expected: &Expected<'_>, record: &Record) -> Vec<Finding> {
-    let mut findings: Vec<_> = syntax(domain, record).into_iter().collect();
-    let ours = expected.destinations();
-    let lost = !ours.is_empty() && !record.rua.iter().any(|uri| expected.is_ours(uri));
-    if lost {
-        let detail = match record.rua.as_slice() {
-            [] => "no rua: nobody sends reports",
-            _ => "no rua address is ours: reports go elsewhere",
-        };
-        let kind = FindingKind::RuaNotOurs;
-        findings.push(finding(domain, kind, Severity::High, detail.into()));
-    }
-    if let Some(wanted) = &expected.wanted {
-        let mut tags = RecordTag::ALL.to_vec();
-        tags.retain(|&tag| !(lost && tag == RecordTag::Rua) && is_different(wanted, record, tag));
-        let (weaker, other): (Vec<_>, Vec<_>) = tags
-            .into_iter()
-            .partition(|&tag| is_weaker(wanted, record, tag));
-        findings.extend(difference(domain, wanted, record, &weaker, true));
-        findings.extend(difference(domain, wanted, record, &other, false));
-    }
-    findings
-}
-
-fn syntax(domain: &Domain, record: &Record) -> Option<Finding> {
-    let amiss = || {
-        record
-            .problems
-            .iter()
-            .filter(|p| p.kind.severity().is_some())
-    };
-    let severity = amiss().filter_map(|p| p.kind.severity()).max()?;
-    let detail = amiss().take(LISTED).map(ToString::to_string);
-    let detail = detail.collect::<Vec<_>>().join("; ");
-    Some(finding(domain, FindingKind::RecordSyntax, severity, detail))
-}
 
 fn finding(subject: &Domain, kind: FindingKind, severity: Severity, detail: String) -> Finding {
     Finding {
@@ -133,11 +28,12 @@ fn finding(subject: &Domain, kind: FindingKind, severity: Severity, detail: Stri
         severity,
         subject: subject.clone(),
         detail,
+        publish: None,
     }
 }
 
 /// The value of a tag as receivers take it, in one spelling.
-fn effective(record: &Record, tag: RecordTag) -> String {
+pub fn effective(record: &Record, tag: RecordTag) -> String {
     let policy = |policy: Option<Policy>| policy.map_or("not applied", Policy::as_str).to_owned();
     match tag {
         RecordTag::P => policy(record.policy()),
@@ -157,7 +53,7 @@ fn effective(record: &Record, tag: RecordTag) -> String {
 }
 
 /// Destinations in one order and spelling: mailboxes as they compare, no size limits.
-fn destinations(uris: &[ReportUri]) -> String {
+pub fn destinations(uris: &[ReportUri]) -> String {
     let text = |uri: &ReportUri| {
         let mailbox = uri.mailbox();
         let address = mailbox.and_then(|m| Recipient::parse(m.as_bytes()));
@@ -165,94 +61,6 @@ fn destinations(uris: &[ReportUri]) -> String {
     };
     let texts: BTreeSet<_> = uris.iter().map(text).collect();
     texts.into_iter().collect::<Vec<_>>().join(",")
-}
-
-fn is_different(wanted: &Record, record: &Record, tag: RecordTag) -> bool {
-    let either = |tag| wanted.states(tag) || record.states(tag);
-    let matters = match tag {
-        // Both follow from another tag, which is compared itself.
-        RecordTag::Sp | RecordTag::Np => either(tag),
-        // Ignored without ruf (RFC 9989 section 4.7).
-        RecordTag::Fo => either(RecordTag::Ruf),
-        _ => true,
-    };
-    matters && effective(wanted, tag) != effective(record, tag)
-}
-
-/// Whether a tag that differs makes the record ask for less than is wanted.
-fn is_weaker(wanted: &Record, record: &Record, tag: RecordTag) -> bool {
-    let enforces = |record: &Record| record.policy() > Some(Policy::None);
-    match tag {
-        RecordTag::P => record.policy() < wanted.policy(),
-        RecordTag::Sp => record.subdomain_policy() < wanted.subdomain_policy(),
-        RecordTag::Np => record.nonexistent_policy() < wanted.nonexistent_policy(),
-        RecordTag::T => record.testing() == YesNo::Yes && enforces(wanted),
-        RecordTag::Pct => record.percentage() < wanted.percentage() && enforces(wanted),
-        _ => false,
-    }
-}
-
-fn difference(
-    domain: &Domain,
-    wanted: &Record,
-    record: &Record,
-    tags: &[RecordTag],
-    weaker: bool,
-) -> Option<Finding> {
-    use RecordTag::{Fo, Pct, Psd, Rf, Ri};
-    if tags.is_empty() {
-        return None;
-    }
-    let minor = |tag: &RecordTag| matches!(tag, Fo | Pct | Psd | Rf | Ri);
-    let (kind, severity) = match weaker {
-        true if is_unprotected(wanted, record) => (FindingKind::PolicyWeaker, Severity::High),
-        true => (FindingKind::PolicyWeaker, Severity::Medium),
-        false if tags.iter().all(minor) => (FindingKind::RecordDiffers, Severity::Low),
-        false => (FindingKind::RecordDiffers, Severity::Medium),
-    };
-    let said = |&tag: &RecordTag| match tag {
-        RecordTag::Rua | RecordTag::Ruf => format!("{tag}: other destinations than wanted"),
-        tag => format!(
-            "{tag}: wanted {}, published {}",
-            effective(wanted, tag),
-            effective(record, tag)
-        ),
-    };
-    let detail = tags.iter().map(said).collect::<Vec<_>>().join("; ");
-    Some(finding(domain, kind, severity, detail))
-}
-
-/// Whether enforcement is wanted somewhere where none is left.
-fn is_unprotected(wanted: &Record, record: &Record) -> bool {
-    let pairs = [
-        (wanted.policy(), record.policy()),
-        (wanted.subdomain_policy(), record.subdomain_policy()),
-        (wanted.nonexistent_policy(), record.nonexistent_policy()),
-    ];
-    let none = |of: &Record, policy: Option<Policy>| {
-        policy.is_none_or(|policy| of.enforced(policy) == Policy::None)
-    };
-    pairs
-        .into_iter()
-        .any(|(want, have)| !none(wanted, want) && none(record, have))
-}
-
-/// What to publish instead of `answer`: the wanted record, or what is published with what is
-/// bad left out, and our address in it. `None`: it is that already, or we cannot know.
-pub fn advice(expected: &Expected<'_>, answer: &Answer) -> Option<String> {
-    let found = match record::select(&answer.texts) {
-        Selection::One(record) => Some(*record),
-        Selection::None { .. } | Selection::Several(_) => None,
-    };
-    let ours = expected.destinations();
-    let none = || (!ours.is_empty()).then(Record::default);
-    let mut record = expected.wanted.clone().or(found).or_else(none)?;
-    record.p = Some(record.policy().unwrap_or(Policy::None));
-    if !record.rua.iter().any(|uri| expected.is_ours(uri)) {
-        record.rua.extend(ours);
-    }
-    let text = record.to_string();
-    (answer.texts != [text.as_bytes()]).then_some(text)
 }
 
 /// What it means that `number` documents came with the keys of others lately: a reporter has

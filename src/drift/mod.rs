@@ -1,8 +1,17 @@
 //! The watch over what is published, and its comparison with what is wanted and reported.
 //!
-//! [`compare`] finds what is amiss, [`history`] says which answers a report may have seen,
-//! [`watch`] is the task that asks, records, compares and tells.
+//! [`look`] asks; [`published`] judges what came back, by [`lint`] of the record itself, against what
+//! is [`expected`] ([`wanted`]), and the TLS-RPT record beside it ([`tls`]); [`advice`] says what to do.
+//! [`compare`] holds reports against what was published, of which [`history`] says what a report may
+//! have seen. [`watch`] is the task that asks, records, judges and tells.
 
+pub mod advice;
 pub mod compare;
+pub mod expected;
 pub mod history;
+pub mod lint;
+pub mod look;
+pub mod published;
+pub mod tls;
+pub mod wanted;
 pub mod watch;

@@ -23,10 +23,16 @@ use tokio::{
 };
 use tracing::{debug, error, info, warn};
 
-use super::compare::{self, Expected};
+use super::{
+    advice, compare,
+    expected::Expected,
+    look::look,
+    published::{self, Seen},
+    tls,
+};
 use crate::{
     config::Config,
-    dns::{Answer, Finding, lookup::Resolver},
+    dns::{Finding, lookup::Resolver, printable, psl::SuffixList},
     domain::Domain,
     limits,
     store::{Store, StoreError, published::Changes},
@@ -83,8 +89,7 @@ pub async fn run(
 
 /// A lookup that came to its end.
 struct Look {
-    domain: Domain,
-    answer: Answer,
+    seen: Seen,
     took: Duration,
     /// The configuration under which it began.
     generation: u64,
@@ -97,6 +102,8 @@ struct Watcher {
     observers: Observers,
     /// Made when first needed, under each configuration.
     resolver: Option<Resolver>,
+    /// Read anew under each configuration.
+    suffixes: Option<Arc<SuffixList>>,
     /// Not before this, as no resolver could be made.
     not_before: Option<Instant>,
     /// Who is next; domains whose lookup is running are not in it.
@@ -113,6 +120,7 @@ impl Watcher {
             generation: 0,
             observers,
             resolver: None,
+            suffixes: None,
             not_before: None,
             queue: BTreeSet::new(),
             running: HashSet::new(),
@@ -136,18 +144,30 @@ impl Watcher {
             }
         }
         let config = self.config.clone();
-        let closed = self
-            .with_store(move |store| close_departed(store, &config, now()))
+        let adopted = self
+            .with_store(move |store| {
+                let suffixes = config.dns.suffix_list();
+                (suffixes, close_departed(store, &config, now()))
+            })
             .await;
+        let Some((suffixes, closed)) = adopted else {
+            return;
+        };
+        self.suffixes = suffixes.map_or_else(
+            |error| {
+                error!(%error, "the Public Suffix List cannot be read, and is not looked at");
+                None
+            },
+            |list| list.map(Arc::new),
+        );
         match closed {
-            Some(Ok(changes)) => {
+            Ok(changes) => {
                 for (domain, changes) in changes {
                     tell(&domain, &changes);
                 }
                 self.count_findings().await;
             }
-            Some(Err(error)) => log_failure(&error),
-            None => {}
+            Err(error) => log_failure(&error),
         }
     }
 
@@ -173,10 +193,9 @@ impl Watcher {
         let generation = self.generation;
         self.looks.spawn(async move {
             let began = Instant::now();
-            let answer = resolver.txt(&format!("_dmarc.{domain}")).await;
+            let seen = look(&resolver, &domain).await;
             Look {
-                domain,
-                answer,
+                seen,
                 took: began.elapsed(),
                 generation,
             }
@@ -200,7 +219,7 @@ impl Watcher {
 
     /// Records what a lookup brought, tells what changed, and plans the next one.
     async fn settle(&mut self, look: Look) {
-        let (domain, outcome) = (look.domain.clone(), look.answer.outcome);
+        let (domain, outcome) = (look.seen.domain.clone(), look.seen.answer.outcome);
         debug!(%domain, %outcome, "looked up");
         (self.observers.looked_up)(outcome, look.took);
         self.running.remove(&domain);
@@ -209,9 +228,9 @@ impl Watcher {
             return;
         }
         let outdated = look.generation != self.generation;
-        let config = self.config.clone();
+        let (config, suffixes) = (self.config.clone(), self.suffixes.clone());
         let settled = self
-            .with_store(move |store| settle(store, &config, &look, now()))
+            .with_store(move |store| settle(store, &config, suffixes.as_deref(), &look.seen, now()))
             .await;
         let mut again = self.pause(outcome);
         match settled {
@@ -278,28 +297,42 @@ fn lock(store: &Mutex<Store>) -> std::sync::MutexGuard<'_, Store> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Records an answer and settles the findings that follow from it. An unknown answer opens and
+/// Records what was seen and settles the findings that follow from it. An unknown answer opens and
 /// closes none.
 fn settle(
     store: &Mutex<Store>,
     config: &Config,
-    look: &Look,
+    suffixes: Option<&SuffixList>,
+    seen: &Seen,
     at: i64,
 ) -> Result<Changes, StoreError> {
-    let domain = &look.domain;
+    let domain = &seen.domain;
     let gap = longest_gap(config.dns.interval);
-    let recorded = lock(store).record_answer(domain, &look.answer, at, gap);
-    recorded?;
+    // The domain's record under its own name, all else under the name that was asked for.
+    let tls = tls::place(domain);
+    let hosts = seen
+        .hosts
+        .iter()
+        .map(|host| (host.place.as_ref(), &host.answer));
+    let answers = [(Some(domain), &seen.answer), (tls.as_ref(), &seen.tls)];
+    for (name, answer) in answers.into_iter().chain(hosts) {
+        if let Some(name) = name {
+            lock(store).record_answer(name, answer, at, gap)?;
+        }
+    }
     let expected = config.domains.get(domain);
     let expected = expected.map_or_else(Expected::default, |e| Expected::of(&config.domains, e));
-    let Some(findings) = compare::published(domain, &expected, &look.answer) else {
+    let judged = published::judge(seen, &expected, suffixes);
+    let (findings, undecided) = (&judged.findings, &judged.undecided);
+    let dns = FindingSource::Dns;
+    let mut changes = lock(store).set_findings(domain, dns, findings, undecided, at)?;
+    if seen.answer.outcome == DnsOutcome::Unknown {
         let unanswered = lock(store).unanswered(domain)?;
         if let Some(first) = unanswered.filter(|unanswered| unanswered.count == 1) {
             warn!(%domain, trouble = %first.trouble, "the DNS says nothing about the record");
         }
-        return Ok(Changes::default());
-    };
-    let mut changes = lock(store).set_findings(domain, FindingSource::Dns, &findings, at)?;
+        return Ok(changes);
+    }
 
     let since = at.saturating_sub(seconds(limits::COMPARED_REPORTS_AGE));
     let reports = lock(store).reported(domain, since)?;
@@ -307,7 +340,8 @@ fn settle(
     let revised = lock(store).revised(domain, since)?;
     let mut findings = compare::reported(domain, &reports, &history, gap);
     findings.extend(compare::revised(domain, revised));
-    let reported = lock(store).set_findings(domain, FindingSource::Reports, &findings, at)?;
+    let reports = FindingSource::Reports;
+    let reported = lock(store).set_findings(domain, reports, &findings, &[], at)?;
     changes.opened.extend(reported.opened);
     changes.closed.extend(reported.closed);
     Ok(changes)
@@ -324,7 +358,7 @@ fn close_departed(
         let domains = lock(store).domains_with_findings(source)?;
         for domain in domains {
             if config.domains.get(&domain).is_none() {
-                let changes = lock(store).set_findings(&domain, source, &[], at)?;
+                let changes = lock(store).set_findings(&domain, source, &[], &[], at)?;
                 closed.push((domain, changes));
             }
         }
@@ -338,17 +372,36 @@ fn longest_gap(interval: Duration) -> i64 {
 }
 
 fn tell(domain: &Domain, changes: &Changes) {
+    for finding in &changes.opened {
+        let Finding {
+            kind,
+            severity,
+            subject,
+            detail,
+            ..
+        } = finding;
+        let publish = finding
+            .publish
+            .as_ref()
+            .map(|it| format!("{} TXT {}", it.name, printable(it.text.as_bytes())));
+        let next_step = advice::next_step(*kind);
+        match severity {
+            Severity::Info => {
+                info!(%domain, %kind, %severity, %subject, detail, next_step, publish, "finding opened");
+            }
+            _ => {
+                warn!(%domain, %kind, %severity, %subject, detail, next_step, publish, "finding opened");
+            }
+        }
+    }
     for Finding {
         kind,
         severity,
-        detail,
+        subject,
         ..
-    } in &changes.opened
+    } in &changes.closed
     {
-        warn!(%domain, %kind, %severity, detail, "finding opened");
-    }
-    for Finding { kind, severity, .. } in &changes.closed {
-        info!(%domain, %kind, %severity, "finding closed");
+        info!(%domain, %kind, %severity, %subject, "finding closed");
     }
 }
 

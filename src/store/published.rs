@@ -12,7 +12,7 @@ use reported::{reported, revised};
 
 use super::{Reader, Store, StoreError};
 use crate::{
-    dns::{Answer, Finding, Period},
+    dns::{Answer, Finding, Period, Publish},
     domain::Domain,
     limits,
     report::Reported,
@@ -68,16 +68,18 @@ impl Store {
     }
 
     /// Makes `findings` the open ones of `domain` and `source`: opens, confirms and closes, in
-    /// one transaction. At most [`limits::MAX_FINDINGS`] of a domain are open; more are left out.
+    /// one transaction; none is closed whose kind is `undecided`. At most [`limits::MAX_FINDINGS`]
+    /// of a domain are open; more are left out.
     pub fn set_findings(
         &mut self,
         domain: &Domain,
         source: FindingSource,
         findings: &[Finding],
+        undecided: &[FindingKind],
         at: i64,
     ) -> Result<Changes, StoreError> {
         in_transaction(&mut self.connection, "record findings", |t| {
-            set_findings(t, domain, source, findings, at)
+            set_findings(t, domain, source, findings, undecided, at)
         })
     }
 }
@@ -187,6 +189,7 @@ fn set_findings(
     domain: &Domain,
     source: FindingSource,
     findings: &[Finding],
+    undecided: &[FindingKind],
     at: i64,
 ) -> rusqlite::Result<Changes> {
     let open = open_rows(connection, domain)?;
@@ -197,10 +200,10 @@ fn set_findings(
         own.find(|(_, known)| is_same(&known.finding, finding))
     };
     for (id, gone) in open.iter().filter(|(_, gone)| gone.source == source) {
-        if !findings
+        let is_confirmed = findings
             .iter()
-            .any(|finding| is_same(finding, &gone.finding))
-        {
+            .any(|finding| is_same(finding, &gone.finding));
+        if !is_confirmed && !undecided.contains(&gone.finding.kind) {
             let sql = "UPDATE finding SET closed_at = ?2 WHERE id = ?1";
             run(connection, sql, params![id, at])?;
             changes.closed.push(gone.finding.clone());
@@ -209,9 +212,10 @@ fn set_findings(
     }
     for finding in findings {
         if let Some((id, _)) = known(finding) {
-            let sql = "UPDATE finding SET last_seen = max(last_seen, ?2), detail = ?3
-                WHERE id = ?1";
-            run(connection, sql, params![id, at, finding.detail])?;
+            let sql = "UPDATE finding SET last_seen = max(last_seen, ?2), detail = ?3,
+                publish_name = ?4, publish_text = ?5 WHERE id = ?1";
+            let (name, text) = publish(finding);
+            run(connection, sql, params![id, at, finding.detail, name, text])?;
         } else if room > 0 && !changes.opened.iter().any(|new| is_same(new, finding)) {
             room -= 1;
             insert_finding(connection, domain, source, finding, at)?;
@@ -236,8 +240,10 @@ fn insert_finding(
     at: i64,
 ) -> rusqlite::Result<()> {
     let sql = "INSERT INTO finding
-        (domain, source, kind, severity, subject, detail, first_seen, last_seen)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)";
+        (domain, source, kind, severity, subject, detail, first_seen, last_seen,
+         publish_name, publish_text)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9)";
+    let (name, text) = publish(finding);
     run(
         connection,
         sql,
@@ -249,8 +255,18 @@ fn insert_finding(
             finding.subject.as_str(),
             finding.detail,
             at,
+            name,
+            text,
         ],
     )
+}
+
+/// The columns of what is to be published.
+fn publish(finding: &Finding) -> (Option<&str>, Option<&str>) {
+    let publish = finding.publish.as_ref();
+    publish
+        .map(|it| (it.name.as_str(), it.text.as_str()))
+        .unzip()
 }
 
 /// Whether two findings are one; its detail may change.
@@ -308,15 +324,25 @@ fn open_rows(
 ) -> rusqlite::Result<Vec<(i64, OpenFinding)>> {
     connection
         .prepare_cached(
-            "SELECT id, source, kind, severity, subject, detail, first_seen, last_seen
+            "SELECT id, source, kind, severity, subject, detail, first_seen, last_seen,
+                    publish_name, publish_text
              FROM finding WHERE domain = ?1 AND closed_at IS NULL ORDER BY id",
         )?
         .query_map([domain.as_str()], |row| {
+            let text: Option<String> = row.get(9)?;
+            let publish = match text {
+                Some(text) => Some(Publish {
+                    name: name(row, 8)?,
+                    text,
+                }),
+                None => None,
+            };
             let finding = Finding {
                 kind: word(row, 2)?,
                 severity: word(row, 3)?,
                 subject: name(row, 4)?,
                 detail: row.get(5)?,
+                publish,
             };
             let open = OpenFinding {
                 finding,

@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0005_words.sql"),
     include_str!("schema/0006_listed.sql"),
     include_str!("schema/0007_retention.sql"),
+    include_str!("schema/0008_publish.sql"),
 ];
 
 /// The one writer.

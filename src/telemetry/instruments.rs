@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -59,12 +59,8 @@ pub struct Gauges {
     pub oldest_new: AtomicI64,
 }
 
-/// Open findings by kind and severity.
-#[derive(Debug, Default)]
-struct Findings {
-    counted: AtomicBool,
-    open: [[AtomicU64; Severity::ALL.len()]; FindingKind::ALL.len()],
-}
+/// Open findings by kind and severity; not looked yet is not "none".
+type Findings = Mutex<Option<[[u64; Severity::ALL.len()]; FindingKind::ALL.len()]>>;
 
 impl Instruments {
     pub(super) fn new(meters: &impl MeterProvider) -> Self {
@@ -214,16 +210,7 @@ impl Instruments {
             let sum = &mut counts[kind as usize][severity as usize];
             *sum = sum.saturating_add(count);
         }
-        for (cell, count) in self
-            .findings
-            .open
-            .iter()
-            .flatten()
-            .zip(counts.iter().flatten())
-        {
-            cell.store(*count, Relaxed);
-        }
-        self.findings.counted.store(true, Relaxed);
+        *self.findings.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
     }
 }
 
@@ -287,17 +274,14 @@ fn observe_spool(meter: &Meter, gauges: &Arc<Gauges>) {
 fn observe_findings(meter: &Meter, findings: &Arc<Findings>) {
     let findings = Arc::clone(findings);
     state(meter, &metrics::FINDINGS, move |out| {
-        // Not looked yet is not "none".
-        if !findings.counted.load(Relaxed) {
-            return;
-        }
-        for (kind, row) in FindingKind::ALL.iter().zip(&findings.open) {
+        let counts = *findings.lock().unwrap_or_else(PoisonError::into_inner);
+        for (kind, row) in FindingKind::ALL.iter().zip(counts.iter().flatten()) {
             for (severity, open) in Severity::ALL.iter().zip(row) {
                 let attributes = [
                     KeyValue::new("kind", kind.as_str()),
                     KeyValue::new("severity", severity.as_str()),
                 ];
-                out.observe(open.load(Relaxed), &attributes);
+                out.observe(*open, &attributes);
             }
         }
     });

@@ -18,7 +18,7 @@ use rua_milter::{
     },
     dns::{Answer, lookup::Resolver},
     domain::Domain,
-    drift::watch::{self, Observers},
+    drift::watch::{self, FindingCounts, Observers},
     store::Store,
     terms::{DnsOutcome, DnsTrouble, FindingKind},
 };
@@ -27,20 +27,27 @@ use tokio::sync::{oneshot, watch as reload};
 use crate::lab::nsd::{Nsd, black_hole};
 
 const ZONE: &str = r#"
-_dmarc.good     TXT "v=DMARC1; p=reject; rua=mailto:rua@reports.example"
-_dmarc.split    TXT "v=DMARC1; p=rej" "ect; rua=mailto:rua@" "reports.example"
+_dmarc.good     TXT "v=DMARC1; p=reject; rua=mailto:rua@reports.test"
+_dmarc.split    TXT "v=DMARC1; p=rej" "ect; rua=mailto:rua@" "reports.test"
 _dmarc.two      TXT "v=DMARC1; p=none"
 _dmarc.two      TXT "v=DMARC1; p=reject"
-_dmarc.other    TXT "v=DMARC1; p=reject; rua=mailto:x@elsewhere.example"
-_dmarc.weak     TXT "v=DMARC1; p=none; rua=mailto:rua@reports.example"
+_dmarc.other    TXT "v=DMARC1; p=reject; rua=mailto:x@elsewhere.test"
+_dmarc.weak     TXT "v=DMARC1; p=none; rua=mailto:rua@reports.test"
 _dmarc.bytes    TXT "v=DMARC1; p=none; x=\000\255"
 _dmarc.nodata   A 127.0.0.1
 _dmarc.alias    CNAME _dmarc.good
 _dmarc.dangling CNAME nowhere
 _dmarc.loop     CNAME _dmarc.loop2
 _dmarc.loop2    CNAME _dmarc.loop
+*.wild          CNAME _dmarc.nodata
 _dmarc.noise    TXT "v=spf1 -all"
 _dmarc.noise    TXT "v=DMARC1; p=none"
+"#;
+
+/// The hosts of destinations agree.
+const AGREED: &str = r#"
+*._report._dmarc.reports   TXT "v=DMARC1;"
+*._report._dmarc.elsewhere TXT "v=DMARC1;"
 "#;
 
 /// The test zone with a record too large for one datagram.
@@ -50,7 +57,7 @@ fn nsd() -> Nsd {
         format!("\"; x={}\" ", "y".repeat(240)).repeat(12)
     );
     Nsd::start(&[
-        ("test", &(ZONE.to_owned() + &large)),
+        ("test", &(ZONE.to_owned() + AGREED + &large)),
         ("broken.example", ""),
     ])
 }
@@ -67,7 +74,7 @@ async fn ask(server: SocketAddr, domain: &str) -> Answer {
 async fn what_is_published_is_told_from_what_is_not_known() {
     let nsd = nsd();
     let at = nsd.address();
-    let record = b"v=DMARC1; p=reject; rua=mailto:rua@reports.example".to_vec();
+    let record = b"v=DMARC1; p=reject; rua=mailto:rua@reports.test".to_vec();
     for name in ["good.test", "split.test", "alias.test"] {
         assert_eq!(
             ask(at, name).await,
@@ -127,8 +134,8 @@ async fn a_changed_record_is_seen_at_once() {
 fn config(server: SocketAddr, domains: &[&str]) -> Config {
     let entry = |name: &&str| {
         let details = Details {
-            rua: vec![Recipient::parse(b"rua@reports.example").expect("an address")],
-            wanted: Some("v=DMARC1; p=reject; rua=mailto:rua@reports.example".into()),
+            rua: vec![Recipient::parse(b"rua@reports.test").expect("an address")],
+            wanted: Some("v=DMARC1; p=reject; rua=mailto:rua@reports.test".into()),
             ..Details::default()
         };
         (Domain::parse(name).expect("a domain"), details)
@@ -202,6 +209,8 @@ async fn drift_finds_what_differs_from_the_configuration() {
         ("two.test", vec!["record_multiple"], 1),
         ("missing.test", vec!["record_missing"], 1),
         ("nodata.test", vec!["record_missing"], 1),
+        ("dangling.test", vec!["cname_dangling"], 1),
+        ("sub.wild.test", vec!["record_missing"], 1),
         ("other.test", vec!["rua_not_ours"], 1),
         ("weak.test", vec!["policy_weaker"], 1),
         ("broken.example", vec![], 3),
@@ -254,6 +263,19 @@ fn outcomes(store: &Store, domain: &str) -> Vec<DnsOutcome> {
     history.iter().map(|period| period.outcome).collect()
 }
 
+/// Observers that remember which outcomes there were, and the last counts.
+fn observers(
+    outcomes: Arc<Mutex<HashSet<DnsOutcome>>>,
+    counts: Arc<Mutex<FindingCounts>>,
+) -> Observers {
+    Observers {
+        looked_up: Box::new(move |outcome, _| {
+            outcomes.lock().expect("no panic").insert(outcome);
+        }),
+        open_findings: Box::new(move |open| *counts.lock().expect("no panic") = open),
+    }
+}
+
 #[tokio::test]
 async fn the_watch_keeps_history_and_findings_open_and_close() {
     let mut nsd = nsd();
@@ -272,13 +294,7 @@ async fn the_watch_keeps_history_and_findings_open_and_close() {
     let (reload, reloaded) = reload::channel(first);
     let looked_up = Arc::new(Mutex::new(HashSet::new()));
     let counted = Arc::new(Mutex::new(Vec::new()));
-    let (seen, counts) = (looked_up.clone(), counted.clone());
-    let observers = Observers {
-        looked_up: Box::new(move |outcome, _| {
-            seen.lock().expect("no panic").insert(outcome);
-        }),
-        open_findings: Box::new(move |open| *counts.lock().expect("no panic") = open),
-    };
+    let observers = observers(looked_up.clone(), counted.clone());
     let (end, ended) = oneshot::channel::<()>();
     let watching = tokio::spawn(watch::run(store.clone(), reloaded, observers, async {
         let _ = ended.await;
@@ -311,7 +327,7 @@ async fn the_watch_keeps_history_and_findings_open_and_close() {
     .await;
     nsd.change(
         "test",
-        "_dmarc.weak TXT \"v=DMARC1; p=reject; rua=mailto:rua@reports.example\"",
+        &format!("_dmarc.weak TXT \"v=DMARC1; p=reject; rua=mailto:rua@reports.test\"{AGREED}"),
     );
     until(&store, "a mended record closes its finding", |store| {
         open_kinds(store, "weak.test").is_empty()
@@ -330,6 +346,13 @@ async fn the_watch_keeps_history_and_findings_open_and_close() {
         outcomes(&store, "weak.test"),
         [found, found, DnsOutcome::NxDomain]
     );
+    // What else was asked is history under its own name.
+    assert_eq!(
+        outcomes(&store, "_smtp._tls.weak.test"),
+        [DnsOutcome::NxDomain]
+    );
+    let agreed = outcomes(&store, "weak.test._report._dmarc.reports.test");
+    assert_eq!(agreed.first(), Some(&found));
     let looked_up = looked_up.lock().expect("no panic");
     assert!(looked_up.contains(&found) && looked_up.contains(&DnsOutcome::Unknown));
     let counted = counted.lock().expect("no panic");

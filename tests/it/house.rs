@@ -20,8 +20,14 @@ const PURE: &[&str] = &[
     "dns/tls_record",
     "dns/uri",
     "dns/walk",
+    "drift/advice",
     "drift/compare",
+    "drift/expected",
     "drift/history",
+    "drift/lint",
+    "drift/published",
+    "drift/tls",
+    "drift/wanted",
     "intake/policy",
     "intake/examine",
     "intake/rate",
@@ -420,12 +426,14 @@ fn manual(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_manual_has_every_reason_and_every_metric() {
+fn the_manual_has_every_reason_metric_and_kind_of_finding() {
     let page = manual("man/rua-milter.8.in");
     let reasons = terms::Rejection::ALL.iter().map(|reason| reason.as_str());
     let metrics = metrics::ALL.iter().map(|metric| metric.name);
+    let kinds = terms::FindingKind::ALL.iter().map(|kind| kind.as_str());
     let missing = reasons
         .chain(metrics)
+        .chain(kinds)
         .filter(|word| !page.contains(&format!(".B {word}")));
     none(&missing.map(str::to_owned).collect::<Vec<_>>());
 }

@@ -7,6 +7,7 @@ mod commands;
 mod corpus;
 mod crash_loop;
 mod drift;
+mod drift_kinds;
 mod duplicates;
 mod durable;
 mod failure;

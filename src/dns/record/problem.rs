@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range};
 
-use crate::terms::{RecordTag, Severity};
+use crate::terms::RecordTag;
 
 /// Something amiss in the text of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,24 +45,6 @@ pub enum ProblemKind {
     NoDestination,
     /// Longer, or with more destinations or problems, than we read.
     TooLong,
-}
-
-impl ProblemKind {
-    /// How much it matters; `None` for a mere remark: nothing that works today is lost.
-    pub fn severity(self) -> Option<Severity> {
-        use RecordTag::{Np, P, Sp};
-        match self {
-            Self::SizeLimit(_) | Self::Historic(_) | Self::NotSecond => None,
-            Self::Empty | Self::UnknownTag => Some(Severity::Low),
-            Self::NotATag | Self::BadUri(_) | Self::NoPolicy => Some(Severity::Medium),
-            Self::BadValue(tag) if !matches!(tag, P | Sp | Np) => Some(Severity::Medium),
-            Self::BadValue(_)
-            | Self::Duplicate(_)
-            | Self::NotApplied
-            | Self::NoDestination
-            | Self::TooLong => Some(Severity::High),
-        }
-    }
 }
 
 impl fmt::Display for Problem {

@@ -6,6 +6,8 @@ fn store() -> Store {
     let connection = Connection::open_in_memory().unwrap();
     let schema = include_str!("../schema/0002_published.sql");
     connection.execute_batch(schema).unwrap();
+    let publish = include_str!("../schema/0008_publish.sql");
+    connection.execute_batch(publish).unwrap();
     // In no file.
     Store {
         connection,
@@ -34,6 +36,7 @@ fn finding(kind: FindingKind, detail: &str) -> Finding {
         severity: Severity::High,
         subject: domain(),
         detail: detail.to_owned(),
+        publish: None,
     }
 }
 
@@ -111,7 +114,7 @@ fn a_finding_opens_once_is_confirmed_and_closes_once() {
     let mut store = store();
     let dns = FindingSource::Dns;
     let mut set = |found: &[Finding], at| {
-        let changes = store.set_findings(&domain(), dns, found, at).unwrap();
+        let changes = store.set_findings(&domain(), dns, found, &[], at).unwrap();
         (changes.opened.len(), changes.closed.len())
     };
     let missing = finding(FindingKind::RecordMissing, "");
@@ -133,14 +136,37 @@ fn a_finding_opens_once_is_confirmed_and_closes_once() {
 }
 
 #[test]
+fn what_is_undecided_stays_open_and_what_to_publish_is_kept() {
+    let mut store = store();
+    let missing = Finding {
+        publish: Some(Publish {
+            name: Domain::parse("_dmarc.example.com").unwrap(),
+            text: "v=DMARC1; p=none".to_owned(),
+        }),
+        ..finding(FindingKind::RecordMissing, "")
+    };
+    let mut set = |found: &[Finding], undecided: &[FindingKind], at| {
+        store
+            .set_findings(&domain(), FindingSource::Dns, found, undecided, at)
+            .unwrap();
+        store.open_findings(&domain()).unwrap()
+    };
+    set(std::slice::from_ref(&missing), &[], 1);
+    let open = set(&[], &[FindingKind::RecordMissing], 2);
+    assert_eq!(open[0].finding, missing);
+    assert_eq!(open[0].last_seen, 1);
+    assert_eq!(set(&[], &[FindingKind::RecordSyntax], 3), []);
+}
+
+#[test]
 fn a_source_closes_only_its_own_findings() {
     let mut store = store();
     let missing = [finding(FindingKind::RecordMissing, "")];
     store
-        .set_findings(&domain(), FindingSource::Dns, &missing, 1)
+        .set_findings(&domain(), FindingSource::Dns, &missing, &[], 1)
         .unwrap();
     let changes = store
-        .set_findings(&domain(), FindingSource::Reports, &[], 2)
+        .set_findings(&domain(), FindingSource::Reports, &[], &[], 2)
         .unwrap();
     assert_eq!(changes, Changes::default());
     let with = |source| store.domains_with_findings(source).unwrap();
@@ -159,7 +185,9 @@ fn the_open_findings_of_a_domain_are_bounded() {
         .collect();
     let reports = FindingSource::Reports;
     for _ in 0..2 {
-        store.set_findings(&domain(), reports, &many, 1).unwrap();
+        store
+            .set_findings(&domain(), reports, &many, &[], 1)
+            .unwrap();
     }
     let open = store.open_findings(&domain()).unwrap();
     assert_eq!(open.len(), limits::MAX_FINDINGS);
