@@ -39,8 +39,8 @@
 //! # Modules
 //!
 //! Arrows point right only, and a test reads every `crate::` path to hold it so:
-//! `main -> cli -> serve -> {intake, pipeline, drift, web} -> {spool, store, archive, data_dir} ->
-//! telemetry -> config -> {unpack, report, dns} -> domain -> terms -> limits`.
+//! `main -> cli -> serve -> {intake, pipeline, drift, web} -> {spool, store, archive, data_dir,
+//! sockets} -> telemetry -> config -> {unpack, report, dns} -> domain -> terms -> limits`.
 
 pub mod archive;
 pub mod cli;
@@ -54,6 +54,7 @@ pub mod limits;
 pub mod pipeline;
 pub mod report;
 pub mod serve;
+pub mod sockets;
 pub mod spool;
 pub mod store;
 pub mod telemetry;

@@ -4,30 +4,20 @@
 //! carries one request and ends within [`limits::WEB_CONNECTION`], whether its peer is slow to
 //! ask or slow to listen; [`limits::WEB_CONNECTIONS`] are served at a time, the others wait.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::io;
 
 use axum::{
     Router,
-    http::{HeaderValue, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
-    serve::Listener,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Sleep,
-};
+use tokio::net::TcpListener;
 
-use crate::limits;
+use crate::{
+    limits,
+    sockets::http::{self, Bounds},
+};
 
 /// The Prometheus text format.
 const PAGE_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -48,14 +38,11 @@ where
     let routes = Router::new()
         .route("/metrics", get(move || page(render.clone())))
         .route("/health", get(move || async move { well(health()) }));
-    let bounded = Bounded {
-        listener,
-        slots: Arc::new(Semaphore::new(limits::WEB_CONNECTIONS)),
+    let bounds = Bounds {
+        connections: limits::WEB_CONNECTIONS,
         life: limits::WEB_CONNECTION,
     };
-    axum::serve(bounded, routes.layer(axum::middleware::map_response(close)))
-        .with_graceful_shutdown(shutdown)
-        .await
+    http::serve(listener, routes, bounds, shutdown).await
 }
 
 async fn page(render: impl Fn() -> String + Send + 'static) -> Response {
@@ -75,100 +62,16 @@ fn well(health: Result<(), &'static str>) -> Response {
     }
 }
 
-/// One request a connection: so the life of a connection bounds the request, and no idle one
-/// holds a place.
-async fn close(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-/// Accepts no more connections than there are slots.
-struct Bounded {
-    listener: TcpListener,
-    slots: Arc<Semaphore>,
-    life: Duration,
-}
-
-impl Listener for Bounded {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let slot = Arc::clone(&self.slots)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
-        // axum's own accept logs errors, and pauses when descriptors run out.
-        let (stream, peer) = Listener::accept(&mut self.listener).await;
-        let connection = Connection {
-            stream,
-            end: Box::pin(tokio::time::sleep(self.life)),
-            _slot: slot,
-        };
-        (connection, peer)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection that fails once its time is up.
-struct Connection {
-    stream: TcpStream,
-    end: Pin<Box<Sleep>>,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    /// What the stream says, unless the time is up.
-    fn in_time<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        io: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if self.end.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        io(Pin::new(&mut self.stream), cx)
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.in_time(cx, |stream, cx| stream.poll_read(cx, into))
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.in_time(cx, |stream, cx| stream.poll_write(cx, bytes))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.in_time(cx, AsyncWrite::poll_flush)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.in_time(cx, AsyncWrite::poll_shutdown)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::{
+        net::SocketAddr,
+        time::{Duration, Instant},
+    };
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
         sync::oneshot,
     };
 
@@ -231,33 +134,6 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(answer.ends_with("\r\n\r\nspool is read-only\n"), "{answer}");
         web.end().await;
-    }
-
-    #[tokio::test]
-    async fn a_peer_that_trickles_its_head_is_cut_off() {
-        let life = Duration::from_millis(300);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let at = listener.local_addr().unwrap();
-        let slots = Arc::new(Semaphore::new(1));
-        let mut bounded = Bounded {
-            listener,
-            slots: Arc::clone(&slots),
-            life,
-        };
-        let mut slow = TcpStream::connect(at).await.unwrap();
-        let (mut connection, _) = bounded.accept().await;
-        let began = Instant::now();
-        let mut byte = [0];
-        while began.elapsed() < life * 10 {
-            slow.write_all(b"x").await.unwrap();
-            if let Err(error) = connection.read_exact(&mut byte).await {
-                assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-                break;
-            }
-        }
-        assert!(began.elapsed() < life * 5);
-        drop(connection);
-        assert_eq!(slots.available_permits(), 1);
     }
 
     #[tokio::test]

@@ -1,10 +1,8 @@
-//! Sockets for MTAs: bound with their mode and group, and accepting whatever happens.
+//! The sockets of milter connections: accepting whatever happens.
 
 use std::{
     future::Future,
     io,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
-    path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -17,39 +15,11 @@ use tokio::{
 };
 
 use super::frames::Frames;
-use crate::{config::ListenAddress, limits};
-
-/// Why a socket cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    /// The address cannot be bound.
-    #[error("cannot listen on {address}")]
-    Bind {
-        /// What was configured.
-        address: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Somebody answers there.
-    #[error("another process listens on {}", .0.display())]
-    Taken(PathBuf),
-    /// Something else has the path.
-    #[error("{} is in the way: it is no socket", .0.display())]
-    InTheWay(PathBuf),
-    /// The group does not exist.
-    #[error("there is no group {0:?} for the socket")]
-    NoGroup(String),
-    /// The socket file cannot be given its mode or group.
-    #[error("cannot set mode or group of {}", path.display())]
-    Permissions {
-        /// The socket file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
+use crate::{
+    config::ListenAddress,
+    limits,
+    sockets::{self, ListenError, Socket, SocketFile},
+};
 
 /// A listener that outlives every accept error, and shuts when it is told to.
 pub struct MilterListener {
@@ -57,32 +27,19 @@ pub struct MilterListener {
     inner: Option<EitherListener<QuickAck, UnixListener>>,
     shut: Pin<Box<dyn Future<Output = ()> + Send>>,
     pause: Option<Pin<Box<Sleep>>>,
-    /// The socket file, removed at the end.
-    file: Option<PathBuf>,
+    /// Gone with it.
+    file: Option<SocketFile>,
 }
 
 impl MilterListener {
-    /// Binds `address`, and accepts until `shut` resolves. A socket file that nobody answers on
-    /// is a leftover, and replaced.
+    /// Binds `address`, and accepts until `shut` resolves.
     pub async fn bind(
         address: &ListenAddress,
         shut: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Self, ListenError> {
-        let wrong = |source| ListenError::Bind {
-            address: address.to_string(),
-            source,
-        };
-        let (inner, file) = match address {
-            ListenAddress::Tcp(socket) => {
-                let listener = TcpListener::bind(socket).await.map_err(wrong)?;
-                (EitherListener::Tcp(QuickAck(listener)), None)
-            }
-            ListenAddress::Unix { path, mode, group } => {
-                remove_leftover(path)?;
-                let listener = UnixListener::bind(path).map_err(wrong)?;
-                set_permissions(path, *mode, group.as_deref())?;
-                (EitherListener::Unix(listener), Some(path.clone()))
-            }
+        let (inner, file) = match sockets::bind(address).await? {
+            Socket::Tcp(listener) => (EitherListener::Tcp(QuickAck(listener)), None),
+            Socket::Unix(listener, file) => (EitherListener::Unix(listener), Some(file)),
         };
         Ok(Self {
             inner: Some(inner),
@@ -91,49 +48,6 @@ impl MilterListener {
             file,
         })
     }
-
-    fn remove_file(&mut self) {
-        if let Some(file) = self.file.take() {
-            // It may be gone already; the next start would replace it anyway.
-            let _ = std::fs::remove_file(file);
-        }
-    }
-}
-
-impl Drop for MilterListener {
-    fn drop(&mut self) {
-        self.remove_file();
-    }
-}
-
-fn remove_leftover(path: &Path) -> Result<(), ListenError> {
-    let Ok(found) = std::fs::symlink_metadata(path) else {
-        return Ok(());
-    };
-    if !found.file_type().is_socket() {
-        return Err(ListenError::InTheWay(path.to_owned()));
-    }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(ListenError::Taken(path.to_owned())),
-        Err(_) => std::fs::remove_file(path).map_err(|source| ListenError::Permissions {
-            path: path.to_owned(),
-            source,
-        }),
-    }
-}
-
-fn set_permissions(path: &Path, mode: u32, group: Option<&str>) -> Result<(), ListenError> {
-    let wrong = |source| ListenError::Permissions {
-        path: path.to_owned(),
-        source,
-    };
-    if let Some(name) = group {
-        let group = nix::unistd::Group::from_name(name)
-            .map_err(|errno| wrong(errno.into()))?
-            .ok_or_else(|| ListenError::NoGroup(name.to_owned()))?;
-        std::os::unix::fs::chown(path, None, Some(group.gid.as_raw())).map_err(wrong)?;
-    }
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(wrong)
 }
 
 /// indymilter's `run` ends with the first accept error, such as exhausted descriptors. This one
@@ -146,7 +60,7 @@ impl Listener for MilterListener {
             if self.inner.is_some() && self.shut.as_mut().poll(cx).is_ready() {
                 // Whoever comes now is told at once that nobody is here.
                 self.inner = None;
-                self.remove_file();
+                self.file = None;
             }
             let Some(inner) = &mut self.inner else {
                 return Poll::Pending;
@@ -214,54 +128,5 @@ impl AsyncWrite for QuickAckStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(path: &Path) -> ListenAddress {
-        ListenAddress::Unix {
-            path: path.to_owned(),
-            mode: 0o640,
-            group: None,
-        }
-    }
-
-    #[tokio::test]
-    async fn a_leftover_socket_is_replaced_and_a_living_one_is_not() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("rua.sock");
-        drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
-        assert!(path.exists(), "std leaves the file behind");
-        let listener = MilterListener::bind(&address(&path), std::future::pending())
-            .await
-            .expect("replaced");
-        let mode = std::fs::metadata(&path)
-            .expect("there")
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o640);
-        let taken = MilterListener::bind(&address(&path), std::future::pending())
-            .await
-            .err()
-            .expect("taken");
-        assert!(matches!(taken, ListenError::Taken(_)), "{taken}");
-        drop(listener);
-        assert!(!path.exists());
-    }
-
-    #[tokio::test]
-    async fn a_file_in_the_way_is_left_alone() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("rua.sock");
-        std::fs::write(&path, "precious").expect("written");
-        let error = MilterListener::bind(&address(&path), std::future::pending())
-            .await
-            .err()
-            .expect("an error");
-        assert!(matches!(error, ListenError::InTheWay(_)), "{error}");
-        assert!(path.exists());
     }
 }
