@@ -5,6 +5,8 @@
 
 pub mod examine;
 pub mod import;
+mod judgement;
+mod mail;
 pub mod milter;
 pub mod policy;
 mod rate;

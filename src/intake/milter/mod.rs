@@ -5,9 +5,7 @@
 //! and a peer that is no MTA costs little.
 
 mod frames;
-mod judgement;
 pub mod listener;
-mod mail;
 mod session;
 
 use std::{ffi::CStr, future::Future, sync::Arc};
@@ -19,9 +17,13 @@ use indymilter::{
 
 use self::{
     listener::MilterListener,
-    session::{Answer, Ending, Facts, Session},
+    session::{Answer, Facts, Session},
 };
-use super::{Intake, reply::Reply};
+use super::{
+    Intake,
+    judgement::{self, Ending},
+    reply::Reply,
+};
 use crate::{
     config::{Listen, Peer},
     limits,
@@ -217,10 +219,10 @@ fn say(to: &mut SmtpReply, reply: Reply) -> Status {
 
 async fn eom(cx: &mut EomContext<Session>) -> Status {
     let queue_id = text(cx.macros.get(c"i"));
-    let Some(ending) = cx.data.as_mut().and_then(|session| session.end(&queue_id)) else {
+    let Some((mail, ours)) = cx.data.as_mut().and_then(|session| session.end(&queue_id)) else {
         return Status::Accept;
     };
-    let mut judged = std::pin::pin!(ending.judge());
+    let mut judged = std::pin::pin!(judgement::judge(mail));
     let end = loop {
         tokio::select! {
             end = &mut judged => break end,
@@ -235,8 +237,8 @@ async fn eom(cx: &mut EomContext<Session>) -> Status {
         Ending::Reply(reply) => say(&mut cx.reply, reply),
         Ending::Accept => Status::Accept,
         Ending::Discard => Status::Discard,
-        Ending::Remove(recipients) => {
-            for recipient in recipients {
+        Ending::Remove => {
+            for recipient in ours {
                 // Byte for byte as the MTA gave it: Postfix compares it so.
                 if let Err(error) = cx.actions.delete_recipient(recipient).await {
                     // The mail is in the spool already: it is better delivered once more than

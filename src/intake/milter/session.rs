@@ -8,25 +8,19 @@ use std::{
     ffi::CString,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Instant,
 };
 
 use indymilter::{ProtoOpts, SocketInfo};
 
-use super::{
-    super::{
-        Account, Intake,
-        policy::{self, AtRcpt},
-        reply::Reply,
-    },
-    judgement::Judgement,
-    mail::Mail,
+use super::super::{
+    Intake,
+    mail::{Hearer, Mail, Recipient, bounded, plain},
+    reply::Reply,
 };
 use crate::{
     config::{Listen, Peer},
-    limits,
     spool::Envelope,
-    terms::{Door, Rejection, Verdict},
+    terms::Door,
 };
 
 /// What the MTA's macros tell at a step.
@@ -44,16 +38,6 @@ pub enum Answer {
     Reply(Reply),
 }
 
-/// What the MTA hears at the end of the message.
-#[derive(Debug)]
-pub enum Ending {
-    Reply(Reply),
-    Accept,
-    Discard,
-    /// These recipients are taken out, and the rest goes on.
-    Remove(Vec<CString>),
-}
-
 pub struct Session {
     listen: Arc<Listen>,
     intake: Intake,
@@ -61,10 +45,18 @@ pub struct Session {
     client: Option<IpAddr>,
     client_name: String,
     helo: String,
-    /// Postfix's own mail (`non_smtpd_milters`): no SMTP client hears an answer, and a refused
-    /// recipient would be a configuration error that keeps the mail in the queue for ever.
+    /// Postfix's own mail (`non_smtpd_milters`).
     non_smtp: bool,
-    mail: Option<Mail>,
+    message: Option<Message>,
+}
+
+/// A message, and what of it only this protocol knows.
+struct Message {
+    mail: Mail,
+    /// Recipients of ours, byte for byte as the MTA gave them.
+    ours: Vec<CString>,
+    /// How much of what is kept is the header block.
+    headers: usize,
 }
 
 impl Session {
@@ -77,7 +69,7 @@ impl Session {
             client_name: String::new(),
             helo: String::new(),
             non_smtp: false,
-            mail: None,
+            message: None,
         }
     }
 
@@ -113,94 +105,55 @@ impl Session {
             name.eq_ignore_ascii_case("SIZE")
                 .then(|| value.parse().ok())?
         });
-        self.mail = Some(Mail {
+        let envelope = Envelope {
+            client: self.client,
+            client_name: self.client_name.clone(),
+            helo: self.helo.clone(),
             queue_id: facts.queue_id.clone(),
-            sender: args.first().map(plain).unwrap_or_default(),
-            login: facts.login.clone(),
-            declared,
-            ..Mail::new(self.intake.config.borrow().clone())
+            sender: args
+                .first()
+                .map(|sender| plain(sender.to_bytes()))
+                .unwrap_or_default(),
+            authenticated: facts.login.clone(),
+            listener: self.listen.name.clone(),
+            ..Envelope::of(Door::Milter)
+        };
+        let hearer = match self.peer() {
+            _ if self.non_smtp => Hearer::Nobody,
+            Peer::Mta => Hearer::Recipient,
+            Peer::Stalwart => Hearer::Message,
+        };
+        self.message = Some(Message {
+            mail: Mail {
+                declared,
+                ..Mail::new(self.intake.clone(), envelope, hearer)
+            },
+            ours: Vec::new(),
+            headers: 0,
         });
     }
 
     pub fn rcpt(&mut self, argument: &CString) -> Answer {
-        let peer = self.peer();
-        let Some(mail) = &mut self.mail else {
+        let Some(message) = &mut self.message else {
             return Answer::Continue;
         };
-        let envelope = Envelope {
-            client: self.client,
-            listener: self.listen.name.clone(),
-            ..Envelope::of(Door::Milter)
-        };
-        let verdict = policy::at_rcpt(
-            &mail.config.domains,
-            argument.to_bytes(),
-            mail.declared,
-            mail.config.limits.max_message,
-            || {
-                let network = envelope.network();
-                self.intake.room(&network)?;
-                // A mail counts once, and what the MTA itself has to say does not.
-                if !mail.ours.is_empty() || self.non_smtp {
-                    return Ok(());
-                }
-                let rate = &mail.config.rate;
-                self.intake.throttle.mail(rate, self.client, &network)
-            },
-        );
-        // Where a refused recipient would take the whole message with it (Stalwart), or keep it
-        // in the queue (mail that did not come by SMTP), the end of the message decides.
-        let lenient = self.non_smtp || peer == Peer::Stalwart;
-        let (verdict, reason, reply) = match verdict {
-            AtRcpt::NotOurs => {
-                mail.others = true;
-                return Answer::Continue;
+        match message.mail.rcpt(argument.to_bytes()) {
+            Recipient::NotOurs => Answer::Continue,
+            Recipient::Ours => {
+                message.ours.push(argument.clone());
+                Answer::Continue
             }
-            AtRcpt::Ours => return mail.take(argument, &self.intake),
-            AtRcpt::Refuse(Rejection::UnknownRecipient) if lenient => {
-                mail.others |= self.non_smtp;
-                mail.unknown |= !self.non_smtp;
-                return Answer::Continue;
-            }
-            AtRcpt::Refuse(_) | AtRcpt::TryLater(_) if lenient => {
-                mail.too_fast |= verdict == AtRcpt::TryLater(Rejection::RateLimited);
-                return mail.take(argument, &self.intake);
-            }
-            AtRcpt::Refuse(reason) => (Verdict::Refused, reason, Reply::to(reason)),
-            AtRcpt::TryLater(reason) => (Verdict::TryLater, reason, Reply::to(reason)),
-        };
-        let envelope = Envelope {
-            client_name: self.client_name.clone(),
-            helo: self.helo.clone(),
-            queue_id: mail.queue_id.clone(),
-            sender: mail.sender.clone(),
-            recipients: vec![plain(argument)],
-            ..envelope
-        };
-        Account {
-            envelope: &envelope,
-            spool_id: None,
-            bytes: 0,
-            head: None,
-            verdict,
-            reason: Some(reason),
-            code: reply.number(),
-            since: Instant::now(),
+            Recipient::TurnedAway(reply) => Answer::Reply(reply),
         }
-        .give(&self.intake);
-        Answer::Reply(reply)
     }
 
     pub fn data(&mut self) -> Answer {
-        let ours = self
-            .mail
-            .as_ref()
-            .is_some_and(|mail| !mail.ours.is_empty() || mail.unknown);
+        let message = self.message.as_ref();
         match self.peer() {
-            _ if ours => Answer::Continue,
+            _ if message.is_some_and(|message| message.mail.concerns_us()) => Answer::Continue,
             // Accept before DATA could let a later recipient of ours pass us by; here it cannot.
             Peer::Mta => {
-                self.mail = None;
+                self.message = None;
                 Answer::Accept
             }
             // Takes accept for continue: it is heard to the end, and no byte is kept.
@@ -210,16 +163,10 @@ impl Session {
 
     pub fn header(&mut self, name: &[u8], value: &[u8]) {
         let leading_space = self.opts.contains(ProtoOpts::LEADING_SPACE);
-        let Some(mail) = self.mail.as_mut().filter(|mail| !mail.ours.is_empty()) else {
+        let Some(message) = self.ours() else {
             return;
         };
-        if name.eq_ignore_ascii_case(b"Authentication-Results")
-            && mail.authentication_results.len() < limits::MAX_AUTH_RESULTS
-        {
-            let kept = &value[..value.len().min(limits::MAX_AUTH_RESULTS_LEN)];
-            mail.authentication_results
-                .push(String::from_utf8_lossy(kept).trim().to_owned());
-        }
+        message.mail.note_field(name, value);
         let mut line = Vec::with_capacity(name.len() + value.len() + 4);
         line.extend_from_slice(name);
         line.push(b':');
@@ -234,63 +181,75 @@ impl Session {
             line.push(byte);
         }
         line.extend_from_slice(b"\r\n");
-        mail.keep(&line, &self.intake);
-        mail.headers = mail.raw.len();
+        message.mail.keep(&line);
+        message.headers = message.mail.raw.len();
     }
 
     pub fn end_of_headers(&mut self) {
-        if let Some(mail) = self.mail.as_mut().filter(|mail| !mail.ours.is_empty()) {
-            mail.keep(b"\r\n", &self.intake);
+        if let Some(message) = self.ours() {
+            message.mail.keep(b"\r\n");
         }
     }
 
     pub fn body(&mut self, chunk: &[u8]) {
-        let Some(mail) = self.mail.as_mut().filter(|mail| !mail.ours.is_empty()) else {
+        let peer = self.peer();
+        let Some(message) = self.ours() else {
             return;
         };
-        if self.listen.peer == Peer::Stalwart && mail.repeats_headers(chunk) {
-            mail.raw.clear();
-            mail.headers = 0;
+        if peer == Peer::Stalwart && message.is_repeated_by(chunk) {
+            message.mail.raw.clear();
+            message.headers = 0;
         }
-        mail.keep(chunk, &self.intake);
+        message.mail.keep(chunk);
     }
 
     /// Lets go of the message.
     pub fn forget(&mut self) {
-        self.mail = None;
+        self.message = None;
     }
 
-    /// Takes the message out of the session for judgement; `None` if none of it is ours.
-    pub fn end(&mut self, queue_id: &str) -> Option<Judgement> {
-        let mut mail = self.mail.take()?;
-        // An unknown address is the peer's own business where others get the mail as well.
-        if mail.ours.is_empty() && (!mail.unknown || mail.others) {
+    /// Takes the message out of the session for judgement, with the names under which its recipients
+    /// of ours are taken out of it; `None` if it is none of our business.
+    pub fn end(&mut self, queue_id: &str) -> Option<(Mail, Vec<CString>)> {
+        let Message { mut mail, ours, .. } = self.message.take()?;
+        if !mail.concerns_us() {
             return None;
         }
         if !queue_id.is_empty() {
-            queue_id.clone_into(&mut mail.queue_id);
+            queue_id.clone_into(&mut mail.envelope.queue_id);
         }
-        let envelope = Envelope {
-            client: self.client,
-            client_name: self.client_name.clone(),
-            helo: self.helo.clone(),
-            queue_id: mail.queue_id.clone(),
-            sender: mail.sender.clone(),
-            recipients: mail.ours.iter().map(plain).collect(),
-            others: mail.others,
-            authenticated: mail.login.clone(),
-            authentication_results: std::mem::take(&mut mail.authentication_results),
-            listener: self.listen.name.clone(),
-            ..Envelope::of(Door::Milter)
-        };
-        let non_smtp = self.non_smtp;
-        Some(Judgement {
-            mail,
-            envelope,
-            non_smtp,
-            intake: self.intake.clone(),
-        })
+        let stripped: Vec<_> = ours.iter().filter_map(without_source_route).collect();
+        Some((mail, ours.into_iter().chain(stripped).collect()))
     }
+
+    /// The message, if it has recipients of ours: nothing is kept of any other.
+    fn ours(&mut self) -> Option<&mut Message> {
+        self.message
+            .as_mut()
+            .filter(|message| message.mail.is_ours())
+    }
+}
+
+impl Message {
+    /// Stalwart sends the whole message, headers included, as the body.
+    fn is_repeated_by(&self, chunk: &[u8]) -> bool {
+        let raw = &self.mail.raw;
+        let first_body = raw.len() == self.headers + 2;
+        let name = raw.split(|&byte| byte == b':').next().unwrap_or_default();
+        first_body
+            && !name.is_empty()
+            && chunk.len() > name.len()
+            && chunk[..name.len()].eq_ignore_ascii_case(name)
+            && chunk[name.len()] == b':'
+    }
+}
+
+/// Postfix tells us a source route and has forgotten it when it looks for the recipient that we
+/// take out; so such a recipient is taken out under both names.
+fn without_source_route(argument: &CString) -> Option<CString> {
+    let inner = argument.to_bytes().strip_prefix(b"<@")?;
+    let colon = inner.iter().position(|&byte| byte == b':')?;
+    CString::new([b"<", &inner[colon + 1..]].concat()).ok()
 }
 
 /// Postfix plays an SMTP session for mail that did not come by one: client localhost, port 0.
@@ -298,23 +257,18 @@ fn is_simulated(address: &SocketAddr) -> bool {
     address.ip().is_loopback() && address.port() == 0
 }
 
-fn plain(argument: &CString) -> String {
-    let bytes = argument.to_bytes();
-    let inner = bytes
-        .strip_prefix(b"<")
-        .and_then(|b| b.strip_suffix(b">"))
-        .unwrap_or(bytes);
-    bounded(inner)
-}
-
-fn bounded(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(limits::MAX_ADDRESS)]).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::file, spool, telemetry::instruments::Instruments};
+    use crate::{
+        config::file,
+        intake::{
+            judgement::{self, Ending},
+            reply,
+        },
+        spool,
+        telemetry::instruments::Instruments,
+    };
 
     const CONFIG: &str = r#"
         [recipients]
@@ -354,7 +308,8 @@ mod tests {
         session.end_of_headers();
         session.body(b"<feedback>");
         session.body(&vec![b' '; 60_000]);
-        session.end("").expect("ours").judge().await
+        let (mail, _) = session.end("").expect("ours");
+        judgement::judge(mail).await
     }
 
     #[tokio::test]
@@ -368,10 +323,7 @@ mod tests {
                 end => break end,
             }
         };
-        assert!(
-            matches!(end, Ending::Reply(reply) if reply == crate::intake::reply::NOT_STORED),
-            "{end:?} after {discarded}"
-        );
+        assert_eq!(end, Ending::Reply(reply::NOT_STORED), "after {discarded}");
         assert_eq!(intake.spool.state().depth().new_entries, discarded);
     }
 }
