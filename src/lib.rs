@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! Postfix / Sendmail / Stalwart ──▶ intake::milter ─┐
+//! Stalwart's MTA hook           ──▶ intake::hook   ─┤
 //! operator: files, mbox, stdin  ──▶ intake::import ─┴▶ policy ─▶ examine ─▶ spool::put ─▶ Verdict
 //!                                                                             │ durable
 //!                                                                             ▼

@@ -313,6 +313,25 @@ pub const METRIC_LISTENERS: usize = 64;
 /// specification's default.
 pub const EXPORT: Duration = Duration::from_secs(10);
 
+/// Connections of Stalwart's hook at a time, one for each message; beyond, they wait in the backlog.
+pub const HOOK_CONNECTIONS: usize = 256;
+/// How long one of them may last, the answer included. Stalwart waits for 30 seconds by default.
+pub const HOOK_CONNECTION: Duration = Duration::from_mins(1);
+/// How long a request may take to come.
+pub const HOOK_READ: Duration = Duration::from_secs(30);
+/// Bytes of a request by which it is known whether its mail is for us: Stalwart writes the recipients
+/// in front of the message, and takes 100 of them by default. Shorter ones are read at once.
+pub const HOOK_FRONT: usize = 64 * KIB;
+/// Times the largest message that a request of ours may have: JSON writes one byte as six at most
+/// (RFC 8259 section 7).
+pub const HOOK_ESCAPES: usize = 6;
+/// Bytes of a request besides its message.
+pub const HOOK_REST: usize = MIB;
+/// Depth of a request's JSON, which needs 5.
+pub const HOOK_DEPTH: usize = 16;
+/// Recipients of one request, ours and others.
+pub const HOOK_RECIPIENTS: usize = 10 * MAX_RECIPIENTS;
+
 /// HTTP connections at a time; beyond, they wait in the backlog. One or two servers scrape us.
 pub const WEB_CONNECTIONS: usize = 16;
 /// How long one HTTP connection may last, its one request and the answer included; as long as

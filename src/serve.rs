@@ -24,11 +24,12 @@ use tokio::{
 
 use crate::{
     archive::{self, Archive},
-    config::{Config, Listen, file},
+    config::{Config, file},
     data_dir, drift,
-    intake::{Intake, milter, milter::listener::MilterListener},
+    intake::{Intake, hook, milter, milter::listener::MilterListener},
     limits,
     pipeline::{Rooms, retention, upgrade, worker},
+    sockets,
     spool::{self, Spool, State},
     store::{self, Store},
     telemetry::{self, Telemetry, instruments::Instruments},
@@ -131,29 +132,38 @@ async fn open_doors(
         let closed = Arc::clone(&intake.closing).closed();
         let listener = MilterListener::bind(&listen.address, closed).await?;
         tracing::info!(listener = %listen.name, address = %listen.address, "listening");
-        let (listen, intake) = (listen.clone(), intake.clone());
-        let (pulse, stop) = (Arc::clone(pulse), stopped(stop));
+        let (name, intake) = (listen.name.clone(), intake.clone());
         let max = config.milter.max_connections;
-        tasks.spawn(async move { door(listener, listen, max, intake, &pulse, stop).await });
+        let serve = milter::run(listener, listen.clone(), max, intake, stopped(stop));
+        tasks.spawn(door(name, serve, Arc::clone(pulse)));
+    }
+    if let Some(configured) = &config.hook {
+        let secrets = hook::Secrets::read(configured)?;
+        let socket = sockets::bind(&configured.address).await?;
+        let name = hook::LISTENER.to_owned();
+        tracing::info!(listener = %name, address = %configured.address, "listening");
+        let (serve, stop) = (hook::run(socket, secrets, intake.clone()), stopped(stop));
+        let serve = async move {
+            // Whoever is slow to ask has been waited for long enough by then.
+            tokio::select! {
+                result = serve => result,
+                () = stop => Ok(()),
+            }
+        };
+        tasks.spawn(door(name, serve, Arc::clone(pulse)));
     }
     Ok(())
 }
 
 /// One listener. Its pulse beats in the task that accepts, so that it tells whether that lives.
 async fn door(
-    listener: MilterListener,
-    listen: Listen,
-    max_connections: usize,
-    intake: Intake,
-    pulse: &Pulse,
-    stop: impl Future,
+    name: String,
+    serve: impl Future<Output = std::io::Result<()>>,
+    pulse: Arc<Pulse>,
 ) -> anyhow::Result<()> {
-    let name = listen.name.clone();
-    let beats = pulse.join();
-    let serve = milter::run(listener, listen, max_connections, intake, stop);
     tokio::select! {
         result = serve => result.with_context(|| format!("listener {name} ended")),
-        () = beats => Ok(()),
+        () = pulse.join() => Ok(()),
     }
 }
 
@@ -314,6 +324,7 @@ fn reload(path: &Path, config: &watch::Sender<Arc<Config>>, spool: &Spool, telem
             "milter.max_connections",
             old.milter.max_connections == new.milter.max_connections,
         ),
+        ("hook", old.hook == new.hook),
         ("log", old.log == new.log),
         ("metrics", old.metrics == new.metrics),
     ] {
@@ -325,6 +336,7 @@ fn reload(path: &Path, config: &watch::Sender<Arc<Config>>, spool: &Spool, telem
         data_dir: old.data_dir.clone(),
         node: old.node.clone(),
         listen: old.listen.clone(),
+        hook: old.hook.clone(),
         log: old.log,
         metrics: old.metrics.clone(),
         ..new

@@ -3,10 +3,12 @@
 use std::{io::Write as _, path::Path, process::ExitCode};
 
 use super::load;
+use crate::intake::hook::Secrets;
 
 /// Reads the configuration and says what it comes to.
 pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     let config = load(path)?;
+    config.hook.as_ref().map(Secrets::read).transpose()?;
     let mut out = std::io::stdout().lock();
     writeln!(
         out,

@@ -34,6 +34,7 @@ use crate::{
     },
     data_dir,
     domain::Domain,
+    intake::hook::SecretError,
     store,
 };
 
@@ -144,7 +145,7 @@ fn look_up(args: drift::Args, config: Option<&Path>) -> anyhow::Result<ExitCode>
 
 /// The exit code of a failure: 2 for what an operator wrote, 1 for what the work came to.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let usage = error.downcast_ref::<ConfigError>().is_some();
+    let usage = error.is::<ConfigError>() || error.is::<SecretError>();
     ExitCode::from(if usage { 2 } else { 1 })
 }
 

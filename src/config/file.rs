@@ -70,8 +70,8 @@ pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 /// One text and where it came from.
-struct Source<'a> {
-    path: &'a Path,
+pub(super) struct Source<'a> {
+    pub path: &'a Path,
     text: &'a str,
 }
 
@@ -90,6 +90,7 @@ impl Source<'_> {
             node: raw.node.clone().unwrap_or_else(host_name),
             listen: self.listen(&raw.listen)?,
             milter: self.milter(&raw.milter)?,
+            hook: self.hook(&raw.hook)?,
             domains: self.domains(&raw)?,
             redact: raw.privacy.redact.unwrap_or(true),
             retention: self.retention(&raw.retention)?,
@@ -102,7 +103,7 @@ impl Source<'_> {
     }
 
     /// The error at `span`: the key is what stands before the `=` of that line.
-    fn wrong(&self, span: &Range<usize>, expected: String) -> ConfigError {
+    pub(super) fn wrong(&self, span: &Range<usize>, expected: String) -> ConfigError {
         let before = &self.text[..span.start.min(self.text.len())];
         let line = before.matches('\n').count() + 1;
         let text = self.text.lines().nth(line - 1).unwrap_or_default();
@@ -116,7 +117,7 @@ impl Source<'_> {
     }
 
     /// Reads one value; `expected` says what it should have been.
-    fn value<R, T>(
+    pub(super) fn value<R, T>(
         &self,
         raw: &Spanned<R>,
         expected: &str,
@@ -157,23 +158,13 @@ impl Source<'_> {
                     .map_or_else(|| raw.address.span(), Spanned::span);
                 return Err(self.wrong(&place, "expected a name that no other listener has".into()));
             }
-            let mode = self.or(
-                raw.mode.as_ref(),
-                0o660,
-                "octal permissions such as \"0660\"",
-                |m| u32::from_str_radix(m, 8).ok().filter(|mode| *mode <= 0o777),
-            )?;
+            let mode = self.mode(raw.mode.as_ref())?;
             let address = self.value(
                 &raw.address,
                 "\"unix:/path\", \"inet:127.0.0.1:8891\" or \"inet:[::1]:8891\"",
                 |text| listen_address(text, mode, raw.group.as_deref()),
             )?;
-            let peer = self.or(
-                raw.peer.as_ref(),
-                Peer::Mta,
-                "\"mta\" or \"stalwart\"",
-                |p| choose(p, &[("mta", Peer::Mta), ("stalwart", Peer::Stalwart)]),
-            )?;
+            let peer = self.peer(raw)?;
             listen.push(Listen {
                 name,
                 address,
@@ -181,6 +172,34 @@ impl Source<'_> {
             });
         }
         Ok(listen)
+    }
+
+    /// Permissions of a unix socket.
+    pub(super) fn mode(&self, raw: Option<&Spanned<String>>) -> Result<u32, ConfigError> {
+        let expected = "octal permissions such as \"0660\"";
+        self.or(raw, 0o660, expected, |mode| {
+            let mode = u32::from_str_radix(mode, 8).ok();
+            mode.filter(|mode| *mode <= 0o777)
+        })
+    }
+
+    fn peer(&self, raw: &RawListen) -> Result<Peer, ConfigError> {
+        let rcpt_stage = raw
+            .rcpt_stage
+            .as_ref()
+            .is_some_and(|stage| *stage.get_ref());
+        let stalwart = Peer::Stalwart { rcpt_stage };
+        let expected = "\"mta\" or \"stalwart\"";
+        let peer = self.or(raw.peer.as_ref(), Peer::Mta, expected, |peer| {
+            choose(peer, &[("mta", Peer::Mta), ("stalwart", stalwart)])
+        })?;
+        match &raw.rcpt_stage {
+            Some(stage) if rcpt_stage && peer == Peer::Mta => Err(self.wrong(
+                &stage.span(),
+                "expected only with peer = \"stalwart\": others always ask".into(),
+            )),
+            _ => Ok(peer),
+        }
     }
 
     fn milter(&self, raw: &RawMilter) -> Result<Milter, ConfigError> {
@@ -546,7 +565,7 @@ fn is_name(name: &str) -> bool {
     (1..=32).contains(&name.len()) && name.bytes().all(fits)
 }
 
-fn listen_address(text: &str, mode: u32, group: Option<&str>) -> Option<ListenAddress> {
+pub(super) fn listen_address(text: &str, mode: u32, group: Option<&str>) -> Option<ListenAddress> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = PathBuf::from(path);
         // The kernel's bound on the path of a socket is 108 octets with the final NUL.

@@ -4,6 +4,7 @@
 pub mod address;
 pub mod domains;
 pub mod file;
+mod hook;
 pub mod lists;
 pub mod rate;
 mod raw;
@@ -30,6 +31,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// `[milter]`.
     pub milter: Milter,
+    /// `[hook]`, if it listens.
+    pub hook: Option<Hook>,
     /// The addresses and domains that are ours.
     pub domains: DomainList,
     /// `privacy.redact`: whether local parts are taken out of what failure reports tell.
@@ -89,8 +92,23 @@ impl std::fmt::Display for ListenAddress {
 pub enum Peer {
     /// Postfix or Sendmail.
     Mta,
-    /// Stalwart, which takes accept for continue and never hears a refused recipient.
-    Stalwart,
+    /// Stalwart, which takes accept for continue.
+    Stalwart {
+        /// `rcpt_stage`: whether it asks about each recipient, and hears what is refused. At its
+        /// stage `data` alone a refused recipient takes the message with it.
+        rcpt_stage: bool,
+    },
+}
+
+/// `[hook]`: where Stalwart's MTA hook finds us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// `listen`, with `mode` and `group` of a unix socket.
+    pub address: ListenAddress,
+    /// `basic_file`: holds `user:password`.
+    pub basic_file: Option<PathBuf>,
+    /// `bearer_file`: holds a token.
+    pub bearer_file: Option<PathBuf>,
 }
 
 /// `[milter]`.

@@ -13,6 +13,7 @@ pub struct Raw {
     pub domain_files: Vec<PathBuf>,
     pub listen: Vec<RawListen>,
     pub milter: RawMilter,
+    pub hook: RawHook,
     pub recipients: RawRecipients,
     pub domain: Vec<RawDomain>,
     pub privacy: RawPrivacy,
@@ -32,6 +33,7 @@ pub struct RawListen {
     pub mode: Option<Spanned<String>>,
     pub group: Option<String>,
     pub peer: Option<Spanned<String>>,
+    pub rcpt_stage: Option<Spanned<bool>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -40,6 +42,16 @@ pub struct RawMilter {
     pub max_connections: Option<Spanned<i64>>,
     pub after: Option<Spanned<String>>,
     pub unrecognised: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawHook {
+    pub listen: Option<Spanned<String>>,
+    pub mode: Option<Spanned<String>>,
+    pub group: Option<String>,
+    pub basic_file: Option<PathBuf>,
+    pub bearer_file: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]

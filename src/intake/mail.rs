@@ -22,6 +22,8 @@ use crate::{
 pub(super) enum Hearer {
     /// An SMTP client, of each recipient at RCPT.
     Recipient,
+    /// The same, of a mail that comes anew with each recipient: it counts where it ends.
+    Replayed,
     /// An SMTP client at the end only: a recipient refused takes the message with it.
     Message,
     /// Nobody. What is refused would be bounced, and a refused recipient would be a configuration
@@ -111,7 +113,7 @@ impl Mail {
             self.config.limits.max_message,
             || self.room(),
         );
-        let is_heard = self.hearer == Hearer::Recipient;
+        let is_heard = matches!(self.hearer, Hearer::Recipient | Hearer::Replayed);
         match verdict {
             AtRcpt::NotOurs => {
                 self.envelope.others = true;
@@ -162,7 +164,7 @@ impl Mail {
     pub fn untold(&self) -> Result<(), Rejection> {
         let counted = match self.hearer {
             Hearer::Recipient | Hearer::Nobody => Ok(()),
-            Hearer::Message => self.count(),
+            Hearer::Replayed | Hearer::Message => self.count(),
         };
         match self.later {
             _ if self.envelope.others => Ok(()),
@@ -200,17 +202,6 @@ impl Mail {
         }
         .give(&self.intake);
         Recipient::TurnedAway(reply)
-    }
-
-    /// Notes a header field that tells more than the message does.
-    pub fn note_field(&mut self, name: &[u8], value: &[u8]) {
-        let results = &mut self.envelope.authentication_results;
-        if name.eq_ignore_ascii_case(b"Authentication-Results")
-            && results.len() < limits::MAX_AUTH_RESULTS
-        {
-            let kept = &value[..value.len().min(limits::MAX_AUTH_RESULTS_LEN)];
-            results.push(String::from_utf8_lossy(kept).trim().to_owned());
-        }
     }
 
     /// Keeps bytes of the message, within the limit of one and within that of all together.
@@ -263,6 +254,16 @@ pub(super) fn hold(held: &mut Option<OwnedSemaphorePermit>, bytes: usize, intake
         None => *held = Some(more),
     }
     true
+}
+
+/// Notes a header field that tells more than the message does.
+pub(super) fn note_field(results: &mut Vec<String>, name: &[u8], value: &[u8]) {
+    if name.eq_ignore_ascii_case(b"Authentication-Results")
+        && results.len() < limits::MAX_AUTH_RESULTS
+    {
+        let kept = &value[..value.len().min(limits::MAX_AUTH_RESULTS_LEN)];
+        results.push(String::from_utf8_lossy(kept).trim().to_owned());
+    }
 }
 
 /// An address without its brackets.

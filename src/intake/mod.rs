@@ -1,9 +1,10 @@
-//! Front doors: [`milter`] for MTAs, [`import`] for files. What every door shares is here: the
-//! way into the spool, the log line, the count, and the end.
+//! Front doors: [`milter`] for MTAs, [`hook`] for Stalwart's own way, [`import`] for files. What
+//! every door shares is here: the way into the spool, the log line, the count, and the end.
 //!
 //! The doors and the back rooms meet only at the spool.
 
 pub mod examine;
+pub mod hook;
 pub mod import;
 mod judgement;
 mod mail;
@@ -214,6 +215,7 @@ impl Account<'_> {
             recipients = envelope.recipients.len(),
             others = envelope.others,
             authenticated = envelope.authenticated.is_some(),
+            lossy = envelope.lossy,
             bytes,
             kind = head(|head| Some(head.kind.to_string())),
             domain = head(|head| head.domain.as_ref().map(ToString::to_string)),

@@ -135,6 +135,9 @@ pub struct Envelope {
     pub authenticated: Option<String>,
     /// Authentication-Results fields, topmost first, bounded.
     pub authentication_results: Vec<String>,
+    /// Whether bytes that were no UTF-8 were lost on the way (U+FFFD stands for them).
+    #[serde(default)]
+    pub lossy: bool,
 }
 
 impl Envelope {
@@ -152,6 +155,7 @@ impl Envelope {
             others: false,
             authenticated: None,
             authentication_results: Vec::new(),
+            lossy: false,
         }
     }
 

@@ -141,6 +141,7 @@ fn config(server: SocketAddr, domains: &[&str]) -> Config {
         (Domain::parse(name).expect("a domain"), details)
     };
     Config {
+        hook: None,
         data_dir: "/nonexistent".into(),
         node: "test".into(),
         listen: Vec::new(),

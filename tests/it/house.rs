@@ -31,6 +31,8 @@ const PURE: &[&str] = &[
     "intake/policy",
     "intake/examine",
     "intake/rate",
+    "intake/hook/request",
+    "intake/hook/response",
     "config/address",
     "config/domains",
     "config/rate",

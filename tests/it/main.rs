@@ -14,6 +14,7 @@ mod failure;
 mod faults;
 mod flood;
 mod fuzz;
+mod hook;
 mod hostile;
 mod house;
 mod import;

@@ -165,7 +165,7 @@ fn wanted(peer: Peer) -> ProtoOpts {
                 | ProtoOpts::NOREPLY_EOH
                 | ProtoOpts::NOREPLY_BODY
         }
-        Peer::Stalwart => ProtoOpts::empty(),
+        Peer::Stalwart { .. } => ProtoOpts::empty(),
     }
 }
 

@@ -14,7 +14,7 @@ use indymilter::{ProtoOpts, SocketInfo};
 
 use super::super::{
     Intake,
-    mail::{Hearer, Mail, Recipient, bounded, plain},
+    mail::{Hearer, Mail, Recipient, bounded, note_field, plain},
     reply::Reply,
 };
 use crate::{
@@ -121,7 +121,8 @@ impl Session {
         let hearer = match self.peer() {
             _ if self.non_smtp => Hearer::Nobody,
             Peer::Mta => Hearer::Recipient,
-            Peer::Stalwart => Hearer::Message,
+            Peer::Stalwart { rcpt_stage: true } => Hearer::Replayed,
+            Peer::Stalwart { rcpt_stage: false } => Hearer::Message,
         };
         self.message = Some(Message {
             mail: Mail {
@@ -157,7 +158,7 @@ impl Session {
                 Answer::Accept
             }
             // Takes accept for continue: it is heard to the end, and no byte is kept.
-            Peer::Stalwart => Answer::Continue,
+            Peer::Stalwart { .. } => Answer::Continue,
         }
     }
 
@@ -166,7 +167,8 @@ impl Session {
         let Some(message) = self.ours() else {
             return;
         };
-        message.mail.note_field(name, value);
+        let envelope = &mut message.mail.envelope;
+        note_field(&mut envelope.authentication_results, name, value);
         let mut line = Vec::with_capacity(name.len() + value.len() + 4);
         line.extend_from_slice(name);
         line.push(b':');
@@ -196,7 +198,7 @@ impl Session {
         let Some(message) = self.ours() else {
             return;
         };
-        if peer == Peer::Stalwart && message.is_repeated_by(chunk) {
+        if matches!(peer, Peer::Stalwart { .. }) && message.is_repeated_by(chunk) {
             message.mail.raw.clear();
             message.headers = 0;
         }
@@ -318,7 +320,7 @@ mod tests {
         let intake = intake(dir.path());
         let mut discarded = 0;
         let end = loop {
-            match send(&intake, Peer::Stalwart).await {
+            match send(&intake, Peer::Stalwart { rcpt_stage: false }).await {
                 Ending::Discard if discarded < 30 => discarded += 1,
                 end => break end,
             }

@@ -23,9 +23,12 @@ pub struct Settings {
     /// Relative to the configuration.
     pub domain_files: Vec<String>,
     pub listen: Vec<String>,
-    /// Lines added to every `[[listen]]`.
+    /// Lines added to every `[[listen]]` on a unix socket.
     pub socket: String,
+    /// Lines added to every `[[listen]]`.
+    pub peer: String,
     pub milter: String,
+    pub hook: String,
     pub recipients: String,
     /// `[[domain]]` tables.
     pub domains: String,
@@ -50,7 +53,9 @@ impl Settings {
             domain_files: Vec::new(),
             listen: Vec::new(),
             socket: "mode = \"0666\"".into(),
+            peer: String::new(),
             milter: String::new(),
+            hook: String::new(),
             recipients: "hosts = [\"reports.example\"]".into(),
             domains: "[[domain]]\nname = \"example.com\"\nrua = [\"rua@reports.example\"]\n\
                       [[domain]]\nname = \"example.org\"\nrua = [\"rua-org@reports.example\"]\n"
@@ -77,10 +82,15 @@ impl Settings {
         for address in &self.listen {
             let unix = address.starts_with("unix:");
             let socket = if unix { &*self.socket } else { "" };
-            let _ = write!(text, "[[listen]]\naddress = \"{address}\"\n{socket}\n");
+            let peer = &self.peer;
+            let _ = write!(
+                text,
+                "[[listen]]\naddress = \"{address}\"\n{socket}\n{peer}\n"
+            );
         }
         for (name, lines) in [
             ("milter", &self.milter),
+            ("hook", &self.hook),
             ("recipients", &self.recipients),
             ("retention", &self.retention),
             ("limits", &self.limits),

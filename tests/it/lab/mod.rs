@@ -6,6 +6,7 @@
 pub mod aftermath;
 pub mod daemon;
 pub mod disk;
+pub mod hook;
 pub mod mails;
 pub mod milter;
 pub mod nsd;
