@@ -31,6 +31,7 @@ mod postfix;
 mod reports;
 mod retention;
 mod samples;
+mod stalwart;
 mod sweep;
 mod tcp;
 mod telemetry;

@@ -14,6 +14,7 @@ pub mod postfix;
 pub mod sendmail;
 pub mod sink;
 pub mod smtp;
+pub mod stalwart;
 pub mod strace;
 pub mod tap;
 pub mod trace;
