@@ -215,7 +215,7 @@ impl Account<'_> {
             recipients = envelope.recipients.len(),
             others = envelope.others,
             authenticated = envelope.authenticated.is_some(),
-            lossy = envelope.lossy,
+            lossy = envelope.lossy.then_some(true),
             bytes,
             kind = head(|head| Some(head.kind.to_string())),
             domain = head(|head| head.domain.as_ref().map(ToString::to_string)),

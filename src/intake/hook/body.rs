@@ -19,13 +19,13 @@ use crate::limits;
 
 /// What was heard.
 pub(super) struct Heard {
-    pub kept: Kept,
+    pub text: Text,
     /// Whom it is for, if that showed before its end.
     pub addressed: Option<Addressed>,
 }
 
-/// How much of a request is there.
-pub(super) enum Kept {
+/// What is there of a request.
+pub(super) enum Text {
     /// All of it, and the room that it takes.
     Whole(Vec<u8>, Option<OwnedSemaphorePermit>),
     /// Nothing: it is for others.
@@ -44,30 +44,32 @@ pub(super) async fn hear(body: &mut Body, heard: &mut Heard, intake: &Intake) {
         let piece = match next(body).await {
             Some(Ok(piece)) => piece,
             Some(Err(_)) => {
-                heard.kept = Kept::Refused(Refusal::Gone);
+                heard.text = Text::Refused(Refusal::Gone);
                 return;
             }
             None => return,
         };
-        let Kept::Whole(bytes, held) = &mut heard.kept else {
+        let Text::Whole(bytes, held) = &mut heard.text else {
             continue;
         };
-        let length = bytes.len() + piece.len();
+        bytes.extend_from_slice(&piece);
+        let length = bytes.len();
+        let has_room = hold(held, length, intake);
         if let Err(malformed) = nesting.pass(&piece) {
-            heard.kept = Kept::Refused(Refusal::Malformed(malformed));
-        } else if length > ceiling(intake) {
-            heard.kept = Kept::Refused(Refusal::TooLarge);
-        } else if !hold(held, length, intake) {
+            heard.text = Text::Refused(Refusal::Malformed(malformed));
+            continue;
+        }
+        if length > ceiling(intake) {
+            heard.text = Text::Refused(Refusal::TooLarge);
+            continue;
+        }
+        // Mail for others needs no room.
+        if !has_room || !looked && length >= limits::HOOK_FRONT {
+            looked = true;
             heard.look(intake);
-            if !matches!(heard.kept, Kept::NotOurs) {
-                heard.kept = Kept::NoRoom;
-            }
-        } else {
-            bytes.extend_from_slice(&piece);
-            if !looked && length >= limits::HOOK_FRONT {
-                looked = true;
-                heard.look(intake);
-            }
+        }
+        if !has_room && matches!(heard.text, Text::Whole(..)) {
+            heard.text = Text::NoRoom;
         }
     }
 }
@@ -75,13 +77,13 @@ pub(super) async fn hear(body: &mut Body, heard: &mut Heard, intake: &Intake) {
 impl Heard {
     /// Looks at what is there for whom it is.
     fn look(&mut self, intake: &Intake) {
-        if let Kept::Whole(bytes, _) = &self.kept
+        if let Text::Whole(bytes, _) = &self.text
             && self.addressed.is_none()
         {
             self.addressed = Addressed::of(&request::so_far(bytes), intake);
             let addressed = self.addressed.as_ref();
             if addressed.is_some_and(|to| !to.mail.concerns_us()) {
-                self.kept = Kept::NotOurs;
+                self.text = Text::NotOurs;
             }
         }
     }

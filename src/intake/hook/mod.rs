@@ -19,7 +19,7 @@ use axum::{
 };
 
 use self::{
-    body::{Heard, Kept},
+    body::{Heard, Text},
     request::{Context, Stage},
     response::{Answer, Refusal},
 };
@@ -65,14 +65,14 @@ pub async fn run(socket: Socket, secrets: Secrets, intake: Intake) -> std::io::R
 async fn answer(request: Request, secrets: &Secrets, intake: Intake) -> Response {
     let (head, mut body) = request.into_parts();
     let authorization = head.headers.get(header::AUTHORIZATION);
-    let kept = if !secrets.permit(authorization.map(header::HeaderValue::as_bytes)) {
-        Kept::Refused(Refusal::Unauthorized)
+    let text = if !secrets.permit(authorization.map(header::HeaderValue::as_bytes)) {
+        Text::Refused(Refusal::Unauthorized)
     } else if head.method != Method::POST {
-        Kept::Refused(Refusal::Method)
+        Text::Refused(Refusal::Method)
     } else {
-        Kept::Whole(Vec::new(), None)
+        Text::Whole(Vec::new(), None)
     };
-    match judged(&mut body, kept, &intake).await {
+    match judged(&mut body, text, &intake).await {
         Ok(answer) => answer.into_response(),
         Err(refusal) => {
             // The operator has to see why Stalwart's mail waits; strangers who knock must not fill
@@ -90,25 +90,25 @@ async fn answer(request: Request, secrets: &Secrets, intake: Intake) -> Response
     }
 }
 
-async fn judged(body: &mut Body, kept: Kept, intake: &Intake) -> Result<Answer, Refusal> {
+async fn judged(body: &mut Body, text: Text, intake: &Intake) -> Result<Answer, Refusal> {
     let mut heard = Heard {
-        kept,
+        text,
         addressed: None,
     };
     let hearing = body::hear(body, &mut heard, intake);
     let in_time = tokio::time::timeout(limits::HOOK_READ, hearing)
         .await
         .is_ok();
-    let (json, held) = match heard.kept {
-        Kept::Refused(refusal) => return Err(refusal),
+    let (json, held) = match heard.text {
+        Text::Refused(refusal) => return Err(refusal),
         _ if !in_time => return Err(Refusal::TooSlow),
-        Kept::NotOurs => return Ok(Answer::Accept),
-        Kept::NoRoom => {
+        Text::NotOurs => return Ok(Answer::Accept),
+        Text::NoRoom => {
             let mut addressed = heard.addressed.ok_or(Refusal::NoRoom)?;
             addressed.mail.let_go();
             return addressed.end().await;
         }
-        Kept::Whole(json, held) => (json, held),
+        Text::Whole(json, held) => (json, held),
     };
     let request = read(json).await?;
     let context = request.context.as_ref();

@@ -76,7 +76,7 @@ fn endless(port: u16, start: &str, chunk: &[u8]) -> std::io::Result<(TcpStream, 
     )?;
     write!(stream, "{:x}\r\n{start}\r\n", start.len())?;
     let mut sent = 0;
-    while sent < 200 << 20 {
+    while sent < 120 << 20 {
         write!(stream, "{:x}\r\n", chunk.len())?;
         stream.write_all(chunk)?;
         stream.write_all(b"\r\n")?;
