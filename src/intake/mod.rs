@@ -4,6 +4,8 @@
 //! The doors and the back rooms meet only at the spool.
 
 pub mod examine;
+#[cfg(test)]
+mod fixtures;
 pub mod hook;
 pub mod import;
 mod judgement;

@@ -241,3 +241,39 @@ fn envelope(context: &Context, sender: &str) -> Envelope {
         ..Envelope::of(Door::Hook)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::{fixtures::intake, reply};
+
+    /// A request at the stage `data` for one recipient.
+    fn request(to: &str, bytes: usize) -> String {
+        let envelope = format!(r#"{{"from":{{"address":""}},"to":[{{"address":"{to}"}}]}}"#);
+        let contents = "x".repeat(bytes);
+        format!(
+            r#"{{"context":{{"stage":"data"}},"envelope":{envelope},"message":{{"contents":"{contents}"}}}}"#
+        )
+    }
+
+    #[tokio::test]
+    async fn while_memory_is_full_mail_for_others_goes_on_and_ours_comes_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let intake = intake(dir.path());
+        let full = Arc::clone(&intake.in_flight);
+        let all = u32::try_from(full.available_permits()).unwrap();
+        let held = full.try_acquire_many_owned(all).unwrap();
+        let ask = async |to: &str, bytes| {
+            let text = Text::Whole(Vec::new(), None);
+            judged(&mut Body::from(request(to, bytes)), text, &intake).await
+        };
+        for bytes in [10, limits::HOOK_FRONT] {
+            assert_eq!(ask("user@other.example", bytes).await, Ok(Answer::Accept));
+            let later = Answer::Reject(reply::NOT_STORED);
+            assert_eq!(ask("rua@reports.example", bytes).await, Ok(later));
+        }
+        drop(held);
+        let refused = Answer::Reject(reply::NOT_A_REPORT);
+        assert_eq!(ask("rua@reports.example", 10).await, Ok(refused));
+    }
+}

@@ -262,36 +262,11 @@ fn is_simulated(address: &SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::file,
-        intake::{
-            judgement::{self, Ending},
-            reply,
-        },
-        spool,
-        telemetry::instruments::Instruments,
+    use crate::intake::{
+        fixtures::intake,
+        judgement::{self, Ending},
+        reply,
     };
-
-    const CONFIG: &str = r#"
-        [recipients]
-        hosts = ["reports.example"]
-        [[domain]]
-        name = "example.com"
-        rua = ["rua@reports.example"]
-        [limits]
-        max_message_bytes = 65536
-        max_spool_bytes = 1048576
-        min_free_bytes = 0
-    "#;
-
-    fn intake(dir: &std::path::Path) -> Intake {
-        let path = dir.join("rua-milter.toml");
-        std::fs::write(&path, CONFIG).unwrap();
-        let config = file::load(&path).unwrap();
-        let (spool, _writer) = spool::open(dir, config.limits, Arc::default()).unwrap();
-        let (_, config) = tokio::sync::watch::channel(Arc::new(config));
-        Intake::new(config, spool, Arc::new(Instruments::disconnected()))
-    }
 
     /// One message of something that may be a report, from MAIL to the answer at its end.
     async fn send(intake: &Intake, peer: Peer) -> Ending {
