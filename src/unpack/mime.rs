@@ -319,7 +319,8 @@ impl<'b> Walk<'b> {
             };
             if let Some(start) = start {
                 number += 1;
-                self.part(&body[start..here], path, number, depth, default, on);
+                let part = without_line_end(&body[start..here]);
+                self.part(part, path, number, depth, default, on);
             }
             start = Some(offset);
             if last {
@@ -411,6 +412,13 @@ impl<'b> Walk<'b> {
         }
         Some((block, &raw[offset..]))
     }
+}
+
+/// What is before a boundary line without the line end that belongs to the boundary (RFC 2046 section
+/// 5.1.1): the same document has the same digest with and without an encoding.
+fn without_line_end(part: &[u8]) -> &[u8] {
+    let part = part.strip_suffix(b"\n").unwrap_or(part);
+    part.strip_suffix(b"\r").unwrap_or(part)
 }
 
 /// The lines, with their ends, found by words and not by bytes.

@@ -35,6 +35,24 @@ fn parts_are_numbered_as_imap_does() {
 }
 
 #[test]
+fn the_line_end_before_a_boundary_belongs_to_the_boundary() {
+    let xml = String::from_utf8(XML.to_vec()).unwrap();
+    for end in ["\r\n", "\n"] {
+        let plain = format!("Content-Type: text/xml{end}{end}{xml}");
+        let mail = [
+            "Content-Type: multipart/mixed; boundary=b",
+            "",
+            "--b",
+            &plain,
+            "--b--",
+            "",
+        ];
+        let (documents, _) = all(mail.join(end).as_bytes());
+        assert_eq!(documents, [("1".to_owned(), XML.to_vec())]);
+    }
+}
+
+#[test]
 fn a_bad_part_does_not_hide_a_good_one() {
     let mail = multipart(&[
         attachment("application/gzip", b"\x1f\x8b\x08rubbish"),
