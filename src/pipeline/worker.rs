@@ -144,10 +144,11 @@ fn load_and_work(
     ids: &[i64],
 ) -> Result<Settled, Trouble> {
     let reader = spool.reader()?;
+    let waiting = reader.snapshot()?;
     let mut entries: Vec<Entry> = Vec::with_capacity(ids.len());
     let mut unreadable = Vec::new();
     for &id in ids {
-        match reader.load(id) {
+        match waiting.load(id) {
             // It must not stand in the way of the others.
             Err(SpoolError::Envelope(error)) => {
                 tracing::error!(spool_id = id, %error, "parked: its envelope cannot be read");
@@ -156,6 +157,7 @@ fn load_and_work(
             entry => entries.extend(entry?),
         }
     }
+    drop(waiting);
     let mut settled = super::work(&entries, trial, config, rooms)?;
     settled.parked.extend(unreadable);
     Ok(settled)

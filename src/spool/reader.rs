@@ -2,12 +2,12 @@
 
 use std::{net::IpAddr, path::Path, time::Duration};
 
-use rusqlite::{Connection, OptionalExtension, Row, backup::Backup};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, backup::Backup};
 use serde::Serialize;
 
 use super::{Entry, Envelope, SpoolError, network_of, schema, version};
 use crate::{
-    limits::{COPIED_PAGES, MAX_ATTEMPTS, OVERSIZE_HEAD},
+    limits::{COPIED_PAGES, MAX_ATTEMPTS, OVERSIZE_HEAD, SPOOL_WHOLE},
     terms::Rejection,
 };
 
@@ -103,26 +103,14 @@ impl Reader {
         Ok(self.0.query_row(sql, [], |row| row.get(0))?)
     }
 
+    /// The entries as they are now, to be read together; what others write meanwhile waits in the log.
+    pub fn snapshot(&self) -> Result<Snapshot<'_>, SpoolError> {
+        Ok(Snapshot(self.0.unchecked_transaction()?))
+    }
+
     /// One entry, if it is still there.
     pub fn load(&self, id: i64) -> Result<Option<Entry>, SpoolError> {
-        let transaction = self.0.unchecked_transaction()?;
-        let row = transaction
-            .prepare_cached("SELECT arrived, envelope FROM entry WHERE id = ?1")?
-            .query_row([id], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))
-            .optional()?;
-        let Some((arrived, envelope)) = row else {
-            return Ok(None);
-        };
-        // As a column it would be in memory twice.
-        let blob = transaction.blob_open("main", "message", "raw", id, true)?;
-        let mut raw = vec![0; blob.len()];
-        blob.read_at_exact(&mut raw, 0)?;
-        Ok(Some(Entry {
-            id,
-            arrived,
-            envelope: serde_json::from_str(&envelope)?,
-            raw,
-        }))
+        self.snapshot()?.load(id)
     }
 
     /// Gives the parked entries that `filter` means, oldest first, one by one.
@@ -198,6 +186,46 @@ impl Reader {
             "SELECT EXISTS (SELECT 1 FROM entry WHERE state = 'new' AND id BETWEEN ?1 AND ?2)",
         )?;
         Ok(statement.query_row([ids.start(), ids.end()], |row| row.get(0))?)
+    }
+}
+
+/// The entries of one moment.
+#[derive(Debug)]
+pub struct Snapshot<'r>(Transaction<'r>);
+
+impl Snapshot<'_> {
+    /// One entry, if it was there.
+    pub fn load(&self, id: i64) -> Result<Option<Entry>, SpoolError> {
+        // As a column a long message would be in memory twice.
+        let sql = "SELECT arrived, envelope, iif(length(raw) <= ?2, raw, NULL)
+            FROM entry JOIN message USING (id) WHERE id = ?1";
+        let row = self
+            .0
+            .prepare_cached(sql)?
+            .query_row((id, SPOOL_WHOLE), |row| {
+                Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?))
+            })
+            .optional()?;
+        let Some((arrived, envelope, whole)) = row else {
+            return Ok(None);
+        };
+        let raw = match whole {
+            Some(raw) => raw,
+            None => self.long(id)?,
+        };
+        Ok(Some(Entry {
+            id,
+            arrived,
+            envelope: serde_json::from_str(&envelope)?,
+            raw,
+        }))
+    }
+
+    fn long(&self, id: i64) -> Result<Vec<u8>, SpoolError> {
+        let blob = self.0.blob_open("main", "message", "raw", id, true)?;
+        let mut raw = vec![0; blob.len()];
+        blob.read_at_exact(&mut raw, 0)?;
+        Ok(raw)
     }
 }
 
