@@ -327,7 +327,7 @@ rows! {
         format!("{} at the end", code(&client.reply()))
     };
     hangs: "rua-milter does not answer in time",
-    |setup| setup.patience = 2,
+    |setup| setup.patience = 5,
     |site| {
         let mut client = site.client();
         client.mail();
