@@ -3,6 +3,8 @@
 //! It needs no store, and no configuration when domains are named: then it says what is wrong
 //! with a record by itself. What is configured of a domain is compared as well.
 
+pub mod history;
+
 use std::{
     io::Write,
     net::{IpAddr, SocketAddr},
@@ -48,6 +50,9 @@ pub struct Args {
     /// Ask this DNS server (ADDRESS or ADDRESS:PORT) instead; may be repeated
     #[arg(long, value_name = "ADDRESS", value_parser = server)]
     pub server: Vec<SocketAddr>,
+    /// Look nothing up: show what the daemon saw published, and when
+    #[arg(long, requires = "domains", conflicts_with_all = ["server", "format"])]
+    pub history: bool,
 }
 
 /// How to print.

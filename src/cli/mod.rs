@@ -116,6 +116,10 @@ pub fn run() -> anyhow::Result<ExitCode> {
             let archive = config.data_dir.join(archive::FOLDER);
             print(|out| show::run(&args, &reader, &archive, out))
         }
+        Command::Drift(args) if args.history => {
+            let (config, reader) = reader(path)?;
+            print(|out| drift::history::run(&args, &config, &reader, out))
+        }
         Command::Drift(args) => {
             // Nagios reads the first line and the exit code, whatever has happened.
             let nagios = args.format == drift::Format::Nagios;

@@ -367,7 +367,7 @@ fn close_departed(
 }
 
 /// Two looks in a row may fail before a time counts as unwatched, in seconds.
-fn longest_gap(interval: Duration) -> i64 {
+pub fn longest_gap(interval: Duration) -> i64 {
     seconds(interval.saturating_mul(3))
 }
 

@@ -203,7 +203,7 @@ impl Keeper {
 }
 
 /// What goes and after how long, in this order.
-fn table(periods: Retention) -> [(Stale, Option<Duration>); 9] {
+fn table(periods: Retention) -> [(Stale, Option<Duration>); 10] {
     let Retention {
         reports,
         arrivals,
@@ -221,6 +221,7 @@ fn table(periods: Retention) -> [(Stale, Option<Duration>); 9] {
         (Stale::Documents(Kind::Tls), known(reports)),
         (Stale::Documents(Kind::Failure), known(failures)),
         (Stale::Published, dns),
+        (Stale::NoAnswers, dns),
         (Stale::Findings, dns),
     ]
 }

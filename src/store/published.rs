@@ -5,10 +5,13 @@
 //! at least once in every `gap`; longer silence, whatever its cause, starts a new one.
 
 mod reported;
+mod unanswered;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use reported::{reported, revised};
+pub use unanswered::{NoAnswer, Unanswered};
+use unanswered::{no_answers, unanswered};
 
 use super::{Reader, Store, StoreError};
 use crate::{
@@ -39,17 +42,6 @@ pub struct OpenFinding {
     pub first_seen: i64,
     /// When it was last confirmed.
     pub last_seen: i64,
-}
-
-/// Lookups of a domain that said nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unanswered {
-    /// When the last one was, UTC epoch seconds.
-    pub last_unknown: i64,
-    /// Why it said nothing.
-    pub trouble: DnsTrouble,
-    /// How many there were since the last answer.
-    pub count: u32,
 }
 
 impl Store {
@@ -108,6 +100,8 @@ questions! {
     history(domain: &Domain) -> Vec<Period>, "read the history of a domain";
     /// Its lookups that said nothing, if there were any.
     unanswered(domain: &Domain) -> Option<Unanswered>, "read the failed lookups of a domain";
+    /// Every run of them, the oldest first; at most [`limits::MAX_HISTORY`].
+    no_answers(domain: &Domain) -> Vec<NoAnswer>, "read the failed lookups of a domain";
     /// The open findings of a domain, the oldest first.
     open_findings(domain: &Domain) -> Vec<OpenFinding>, "read the findings of a domain";
     /// How many findings are open, by kind and severity.
@@ -146,12 +140,9 @@ fn record_answer(
     let domain = domain.as_str();
     if answer.outcome == DnsOutcome::Unknown {
         let trouble = answer.detail.unwrap_or(DnsTrouble::Unclear);
-        let sql = "INSERT INTO unanswered VALUES (?1, ?2, ?3, 1)
-            ON CONFLICT DO UPDATE SET last_unknown = ?2, trouble = ?3, count = count + 1";
-        return run(connection, sql, params![domain, at, trouble.as_str()]);
+        return unanswered::record(connection, domain, trouble, at, gap);
     }
-    let forget = "UPDATE unanswered SET count = 0 WHERE domain = ?1";
-    run(connection, forget, params![domain])?;
+    unanswered::end(connection, domain)?;
 
     let (outcome, texts) = (answer.outcome.as_str(), to_json(&answer.texts));
     let latest: Option<(i64, bool, i64)> = connection
@@ -298,19 +289,6 @@ fn history(connection: &Connection, domain: &Domain) -> rusqlite::Result<Vec<Per
             })
         })?
         .collect()
-}
-
-fn unanswered(connection: &Connection, domain: &Domain) -> rusqlite::Result<Option<Unanswered>> {
-    connection
-        .prepare_cached("SELECT last_unknown, trouble, count FROM unanswered WHERE domain = ?1")?
-        .query_row([domain.as_str()], |row| {
-            Ok(Unanswered {
-                last_unknown: row.get(0)?,
-                trouble: word(row, 1)?,
-                count: row.get(2)?,
-            })
-        })
-        .optional()
 }
 
 fn open_findings(connection: &Connection, domain: &Domain) -> rusqlite::Result<Vec<OpenFinding>> {

@@ -21,6 +21,8 @@ pub enum Stale {
     Documents(Kind),
     /// What was published, as far as it is not published any more.
     Published,
+    /// Lookups that said nothing.
+    NoAnswers,
     /// Findings that are closed.
     Findings,
 }
@@ -32,6 +34,7 @@ impl std::fmt::Display for Stale {
             Self::Arrivals => f.write_str("arrivals"),
             Self::Documents(kind) => write!(f, "digests of {kind} reports"),
             Self::Published => f.write_str("published records"),
+            Self::NoAnswers => f.write_str("failed lookups"),
             Self::Findings => f.write_str("closed findings"),
         }
     }
@@ -71,6 +74,7 @@ impl Reader {
                      AND {NOT_REFERRED_TO} LIMIT ?2"
             ),
             Stale::Published => "SELECT id, 0 FROM published WHERE last_seen < ?1 LIMIT ?2".into(),
+            Stale::NoAnswers => "SELECT id, 0 FROM no_answer WHERE last_seen < ?1 LIMIT ?2".into(),
             Stale::Findings => "SELECT id, 0 FROM finding WHERE closed_at < ?1 LIMIT ?2".into(),
         };
         self.connection
@@ -167,6 +171,7 @@ fn forget_one(
             "DELETE FROM document WHERE id = ?1 AND {NOT_REFERRED_TO}"
         ))?,
         Stale::Published => run("DELETE FROM published WHERE id = ?1")?,
+        Stale::NoAnswers => run("DELETE FROM no_answer WHERE id = ?1")?,
         Stale::Findings => run("DELETE FROM finding WHERE id = ?1 AND closed_at IS NOT NULL")?,
     };
     Ok((deleted, true))

@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0006_listed.sql"),
     include_str!("schema/0007_retention.sql"),
     include_str!("schema/0008_publish.sql"),
+    include_str!("schema/0009_unanswered.sql"),
 ];
 
 /// The one writer.

@@ -3,13 +3,14 @@
 use std::{
     collections::HashSet,
     net::SocketAddr,
+    path::Path,
     process::ExitCode,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use rua_milter::{
-    cli::drift::{Args, Format, run},
+    cli::drift::{Args, Format, history, run},
     config::{
         Config, Dns, Limits, Log, Metrics, Milter,
         address::Recipient,
@@ -19,7 +20,7 @@ use rua_milter::{
     dns::{Answer, lookup::Resolver},
     domain::Domain,
     drift::watch::{self, FindingCounts, Observers},
-    store::Store,
+    store::{Reader, Store},
     terms::{DnsOutcome, DnsTrouble, FindingKind},
 };
 use tokio::sync::{oneshot, watch as reload};
@@ -180,6 +181,7 @@ async fn drift(
         json: true,
         format: Format::Text,
         server: server.into_iter().collect(),
+        history: false,
     };
     let mut out = Vec::new();
     let code = run(args, config, &mut out).await.expect("it runs");
@@ -358,4 +360,45 @@ async fn the_watch_keeps_history_and_findings_open_and_close() {
     assert!(looked_up.contains(&found) && looked_up.contains(&DnsOutcome::Unknown));
     let counted = counted.lock().expect("no panic");
     assert_eq!(counted[0].0, FindingKind::RecordMissing);
+    the_history_is_a_timeline(&dir.path().join("reports.sqlite"));
+}
+
+/// A busy machine may leave holes in it.
+fn the_history_is_a_timeline(store: &Path) {
+    let state = |line: &serde_json::Value| line["state"].as_str().expect("a state").to_owned();
+    let timeline = |domain| {
+        let lines = timeline(store, domain);
+        let mut states: Vec<_> = lines.iter().map(state).collect();
+        states.retain(|state| state != "unwatched");
+        states.dedup();
+        (states, lines)
+    };
+    let (states, lines) = timeline("weak.test");
+    assert_eq!(states, ["found", "nxdomain"]);
+    assert_eq!(lines[0]["ttl"], 300);
+    assert_eq!(
+        lines[0]["texts"][0],
+        "v=DMARC1; p=none; rua=mailto:rua@reports.test"
+    );
+    let (states, lines) = timeline("broken.example");
+    assert_eq!(states, ["unknown"]);
+    assert_eq!(lines[0]["trouble"], "servfail");
+}
+
+/// What `drift --history --json` prints.
+fn timeline(store: &Path, domain: &str) -> Vec<serde_json::Value> {
+    let args = Args {
+        domains: vec![Domain::parse(domain).expect("a domain")],
+        json: true,
+        format: Format::Text,
+        server: Vec::new(),
+        history: true,
+    };
+    let config = config(([127, 0, 0, 1], 53).into(), &[]);
+    let reader = Reader::open(store).expect("a store");
+    let mut out = Vec::new();
+    history::run(&args, &config, &reader, &mut out).expect("it runs");
+    let lines = String::from_utf8(out).expect("UTF-8");
+    let object = |line| serde_json::from_str(line).expect("JSON");
+    lines.lines().map(object).collect()
 }

@@ -4,10 +4,13 @@ const GAP: i64 = 100;
 
 fn store() -> Store {
     let connection = Connection::open_in_memory().unwrap();
-    let schema = include_str!("../schema/0002_published.sql");
-    connection.execute_batch(schema).unwrap();
-    let publish = include_str!("../schema/0008_publish.sql");
-    connection.execute_batch(publish).unwrap();
+    for schema in [
+        include_str!("../schema/0002_published.sql"),
+        include_str!("../schema/0008_publish.sql"),
+        include_str!("../schema/0009_unanswered.sql"),
+    ] {
+        connection.execute_batch(schema).unwrap();
+    }
     // In no file.
     Store {
         connection,
@@ -73,6 +76,31 @@ fn an_unknown_answer_ends_no_period_and_is_counted() {
         .unwrap();
     assert_eq!(seen(&store), [(DnsOutcome::Found, 10, 40)]);
     assert_eq!(store.unanswered(&domain()).unwrap().unwrap().count, 0);
+}
+
+#[test]
+fn lookups_that_say_nothing_are_kept_in_runs_that_cover_no_time_without_a_look() {
+    let mut store = store();
+    let unknown = Answer::unknown;
+    for (answer, at) in [
+        (unknown(DnsTrouble::Timeout), 10),
+        (unknown(DnsTrouble::ServFail), 60),
+        (text(b"a"), 70),
+        (unknown(DnsTrouble::Refused), 80),
+        (unknown(DnsTrouble::Refused), 181),
+    ] {
+        store.record_answer(&domain(), &answer, at, GAP).unwrap();
+    }
+    let runs = store.no_answers(&domain()).unwrap();
+    let seen = |run: &NoAnswer| (run.trouble, run.first_seen, run.last_seen, run.lookups);
+    assert_eq!(
+        runs.iter().map(seen).collect::<Vec<_>>(),
+        [
+            (DnsTrouble::ServFail, 10, 60, 2),
+            (DnsTrouble::Refused, 80, 80, 1),
+            (DnsTrouble::Refused, 181, 181, 1),
+        ]
+    );
 }
 
 #[test]
