@@ -298,6 +298,9 @@ pub const REPORT_LATENESS: Duration = Duration::from_hours(24);
 pub const COMPARED_REPORTS_AGE: Duration = Duration::from_hours(72);
 /// Reports of one domain compared at once, the newest; forged ones must not cost more.
 pub const COMPARED_REPORTS: usize = 1_000;
+/// Reports of one domain by which it is judged who has become silent, the newest: a hundred a day for
+/// three months.
+pub const HEARD_REPORTS: usize = 10_000;
 /// Answers and closed findings kept of one domain, the newest: a zone that answers at random
 /// must not fill the store.
 pub const MAX_HISTORY: usize = 1_000;

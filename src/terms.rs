@@ -478,6 +478,12 @@ words! {
         ReportedDiffers = "reported_differs",
         /// Two different documents came with one report key.
         ReportRevised = "report_revised",
+        /// Nobody reports about the domain any more, which used to hear of somebody nearly daily.
+        ReportsStopped = "reports_stopped",
+        /// A reporter that is known by name used to write nearly daily, and stopped.
+        ReporterSilent = "reporter_silent",
+        /// The record names our address, and no report came.
+        ReportsNone = "reports_none",
     }
 
     /// How much a finding matters.
@@ -565,6 +571,8 @@ words! {
         Dns = "dns",
         /// The comparison of reports with what was published.
         Reports = "reports",
+        /// The watch over who reports.
+        Silence = "silence",
     }
 }
 

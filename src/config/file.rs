@@ -99,6 +99,7 @@ impl Source<'_> {
             log: self.log(&raw.log)?,
             metrics: self.metrics(&raw.metrics)?,
             dns: self.dns(&raw.dns)?,
+            reporters: self.reporters(&raw.reporters)?,
         })
     }
 
@@ -127,7 +128,7 @@ impl Source<'_> {
     }
 
     /// Reads one value if it is there.
-    fn or<R, T>(
+    pub(super) fn or<R, T>(
         &self,
         raw: Option<&Spanned<R>>,
         default: T,

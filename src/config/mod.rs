@@ -8,6 +8,7 @@ mod hook;
 pub mod lists;
 pub mod rate;
 mod raw;
+mod reporters;
 
 use std::{
     io::ErrorKind,
@@ -49,6 +50,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// `[dns]`.
     pub dns: Dns,
+    /// `[reporters]`.
+    pub reporters: Reporters,
 }
 
 /// One `[[listen]]`.
@@ -271,6 +274,15 @@ impl Dns {
             Err(error) => Err(error),
         }
     }
+}
+
+/// `[reporters]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reporters {
+    /// `known`: those that are known by name, the large ones included.
+    pub known: crate::report::reporters::Reporters,
+    /// `silent_days` without a report; `None`: what is learnt.
+    pub silent_after: Option<Duration>,
 }
 
 impl Default for Listen {

@@ -23,6 +23,7 @@ pub struct Raw {
     pub log: RawLog,
     pub metrics: RawMetrics,
     pub dns: RawDns,
+    pub reporters: RawReporters,
 }
 
 #[derive(Deserialize)]
@@ -142,4 +143,11 @@ pub struct RawDns {
     pub public_suffix_list: Option<Spanned<PathBuf>>,
     pub timeout_secs: Option<Spanned<i64>>,
     pub interval_secs: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawReporters {
+    pub known: Vec<Spanned<String>>,
+    pub silent_days: Option<Spanned<i64>>,
 }

@@ -150,5 +150,11 @@ pub fn next_step(kind: FindingKind) -> &'static str {
         F::TlsRuaNotOurs => "Add our address to the TLS-RPT record.",
         F::ReportedDiffers => "Ask all servers of the zone, inside and outside, what they publish.",
         F::ReportRevised => "Look at both reports: one of them may be forged.",
+        F::ReportsStopped | F::ReporterSilent => {
+            "Look whether the MTA still takes mail for the address, and what it has refused."
+        }
+        F::ReportsNone => {
+            "Nothing, if the domain sends no mail; else send to the address yourself."
+        }
     }
 }

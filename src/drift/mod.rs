@@ -3,7 +3,8 @@
 //! [`look`] asks; [`published`] judges what came back, by [`lint`] of the record itself, against what
 //! is [`expected`] ([`wanted`]), and the TLS-RPT record beside it ([`tls`]); [`advice`] says what to do.
 //! [`compare`] holds reports against what was published, of which [`history`] says what a report may
-//! have seen. [`watch`] is the task that asks, records, judges and tells.
+//! have seen, and [`silence`] says who has stopped reporting. [`watch`] is the task that
+//! asks, records, judges and tells.
 
 pub mod advice;
 pub mod compare;
@@ -12,6 +13,8 @@ pub mod history;
 pub mod lint;
 pub mod look;
 pub mod published;
+mod quiet;
+pub mod silence;
 pub mod tls;
 pub mod wanted;
 pub mod watch;

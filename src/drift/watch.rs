@@ -28,7 +28,7 @@ use super::{
     expected::Expected,
     look::look,
     published::{self, Seen},
-    tls,
+    quiet, tls,
 };
 use crate::{
     config::Config,
@@ -293,7 +293,7 @@ impl Watcher {
 }
 
 /// The store's transactions are whole or undone, so that a panic elsewhere leaves it sound.
-fn lock(store: &Mutex<Store>) -> std::sync::MutexGuard<'_, Store> {
+pub(super) fn lock(store: &Mutex<Store>) -> std::sync::MutexGuard<'_, Store> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -342,8 +342,11 @@ fn settle(
     findings.extend(compare::revised(domain, revised));
     let reports = FindingSource::Reports;
     let reported = lock(store).set_findings(domain, reports, &findings, &[], at)?;
-    changes.opened.extend(reported.opened);
-    changes.closed.extend(reported.closed);
+    let silent = quiet::settle(store, config, domain, &history, gap, at)?;
+    for more in [reported, silent] {
+        changes.opened.extend(more.opened);
+        changes.closed.extend(more.closed);
+    }
     Ok(changes)
 }
 
@@ -372,7 +375,7 @@ pub fn longest_gap(interval: Duration) -> i64 {
 }
 
 fn tell(domain: &Domain, changes: &Changes) {
-    for finding in &changes.opened {
+    for finding in changes.opened.iter().map(|open| &open.finding) {
         let Finding {
             kind,
             severity,
@@ -399,7 +402,7 @@ fn tell(domain: &Domain, changes: &Changes) {
         severity,
         subject,
         ..
-    } in &changes.closed
+    } in changes.closed.iter().map(|open| &open.finding)
     {
         info!(%domain, %kind, %severity, %subject, "finding closed");
     }

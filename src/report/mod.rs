@@ -19,6 +19,7 @@ mod head;
 mod notes;
 pub mod range;
 mod repair;
+pub mod reporters;
 mod skipped;
 mod strict;
 mod text;

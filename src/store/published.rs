@@ -4,11 +4,14 @@
 //! finding. A period says that its answer was seen at its first and last second and in between
 //! at least once in every `gap`; longer silence, whatever its cause, starts a new one.
 
+mod heard;
 mod reported;
 mod unanswered;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
+pub use heard::Heard;
+use heard::heard;
 use reported::{reported, revised};
 pub use unanswered::{NoAnswer, Unanswered};
 use unanswered::{no_answers, unanswered};
@@ -26,9 +29,9 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Findings that are new.
-    pub opened: Vec<Finding>,
+    pub opened: Vec<OpenFinding>,
     /// Findings that are no more, as they last were.
-    pub closed: Vec<Finding>,
+    pub closed: Vec<OpenFinding>,
 }
 
 /// A finding that is open; times in UTC epoch seconds.
@@ -111,6 +114,9 @@ questions! {
     /// What the newest current reports about `domain` itself, whose range begins at or after
     /// `since`, say was published; at most [`limits::COMPARED_REPORTS`].
     reported(domain: &Domain, since: i64) -> Vec<Reported>, "read reported policies";
+    /// Who reported about a domain at or after `since`, in order of time; at most
+    /// [`limits::HEARD_REPORTS`], the newest.
+    heard(domain: &Domain, since: i64) -> Vec<Heard>, "read who reported";
     /// How many documents about a domain first came at or after `since` with the key of another.
     revised(domain: &Domain, since: i64) -> u64, "count revised reports";
 }
@@ -197,7 +203,7 @@ fn set_findings(
         if !is_confirmed && !undecided.contains(&gone.finding.kind) {
             let sql = "UPDATE finding SET closed_at = ?2 WHERE id = ?1";
             run(connection, sql, params![id, at])?;
-            changes.closed.push(gone.finding.clone());
+            changes.closed.push(gone.clone());
             room += 1;
         }
     }
@@ -207,10 +213,20 @@ fn set_findings(
                 publish_name = ?4, publish_text = ?5 WHERE id = ?1";
             let (name, text) = publish(finding);
             run(connection, sql, params![id, at, finding.detail, name, text])?;
-        } else if room > 0 && !changes.opened.iter().any(|new| is_same(new, finding)) {
+        } else if room > 0
+            && !changes
+                .opened
+                .iter()
+                .any(|new| is_same(&new.finding, finding))
+        {
             room -= 1;
             insert_finding(connection, domain, source, finding, at)?;
-            changes.opened.push(finding.clone());
+            changes.opened.push(OpenFinding {
+                finding: finding.clone(),
+                source,
+                first_seen: at,
+                last_seen: at,
+            });
         }
     }
     if !changes.closed.is_empty() {

@@ -164,6 +164,7 @@ fn config(server: SocketAddr, domains: &[&str]) -> Config {
             timeout: Duration::from_millis(500),
             ..Dns::default()
         },
+        reporters: rua_milter::config::Reporters::default(),
     }
 }
 

@@ -26,6 +26,7 @@ const PURE: &[&str] = &[
     "drift/history",
     "drift/lint",
     "drift/published",
+    "drift/silence",
     "drift/tls",
     "drift/wanted",
     "intake/policy",
