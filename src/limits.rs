@@ -306,6 +306,18 @@ pub const HEARD_REPORTS: usize = 10_000;
 pub const MAX_HISTORY: usize = 1_000;
 /// Open findings of one domain, so that forged reports cannot flood it.
 pub const MAX_FINDINGS: usize = 50;
+/// Changes of findings that wait for the webhook; some hundred bytes each.
+pub const WEBHOOK_QUEUE: usize = 1_024;
+/// The header field of its secret (`webhook.secret_header`).
+pub const WEBHOOK_HEADER: &str = "X-Webhook-Secret";
+/// Bytes of that secret.
+pub const WEBHOOK_SECRET: u64 = 4 << 10;
+/// How long one post to it may take (`webhook.timeout_secs`).
+pub const WEBHOOK: Duration = Duration::from_secs(10);
+/// How often a failed post is tried again (`webhook.retries`), after 1, 2, 4, 8 and 16 seconds.
+pub const WEBHOOK_RETRIES: u32 = 5;
+/// How long posts may go on when the program ends.
+pub const WEBHOOK_END: Duration = Duration::from_secs(2);
 /// Domains that metrics name (`metrics.max_domains`); the rest is `other`.
 pub const METRIC_DOMAINS: usize = 1_000;
 /// How long the last export of metrics may take at the end.

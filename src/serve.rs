@@ -241,7 +241,8 @@ async fn back_rooms(
     };
     let store = Arc::new(Mutex::new(store));
     let rooms = Arc::new(rooms(Arc::clone(&store), archive));
-    let observers = observers(&rooms.instruments);
+    let (told, queue) = drift::webhook::queue(config.clone(), Arc::clone(&rooms.instruments));
+    let observers = observers(&rooms.instruments, told);
     let stopped = || {
         let mut stop = stop.clone();
         async move { drop(stop.wait_for(|stop| *stop).await) }
@@ -251,17 +252,22 @@ async fn back_rooms(
         upgrade::retry_parked(&spool, stopped()),
         upgrade::reread(Arc::clone(&rooms), &spool, config.clone(), stopped()),
         retention::run(rooms, spool.clone(), config.clone(), stopped()),
+        drift::webhook::run(queue, config.clone(), stopped()),
         drift::watch::run(store, config, observers, stopped()),
     );
     Ok(())
 }
 
-/// Where the watch over DNS counts.
-fn observers(instruments: &Arc<Instruments>) -> drift::watch::Observers {
+/// Where the watch over DNS counts and tells.
+fn observers(
+    instruments: &Arc<Instruments>,
+    told: drift::webhook::Sender,
+) -> drift::watch::Observers {
     let (lookups, findings) = (Arc::clone(instruments), Arc::clone(instruments));
     drift::watch::Observers {
         looked_up: Box::new(move |outcome, time| lookups.dns(outcome, time)),
         open_findings: Box::new(move |open| findings.set_findings(open)),
+        changed: Box::new(move |domain, changes, at| told.tell(domain, changes, at)),
     }
 }
 

@@ -75,6 +75,10 @@ macro_rules! words {
     )+};
 }
 
+mod told;
+
+pub use told::{FindingEvent, Posting};
+
 words! {
     /// The way by which a mail came to us.
     Door {

@@ -100,6 +100,7 @@ impl Source<'_> {
             metrics: self.metrics(&raw.metrics)?,
             dns: self.dns(&raw.dns)?,
             reporters: self.reporters(&raw.reporters)?,
+            webhook: self.webhook(&raw.webhook)?,
         })
     }
 
@@ -541,16 +542,16 @@ impl Source<'_> {
     }
 }
 
-const SECS: &str = "seconds, from 1 to 604800";
+pub(super) const SECS: &str = "seconds, from 1 to 604800";
 
-fn secs(n: i64) -> Option<Duration> {
+pub(super) fn secs(n: i64) -> Option<Duration> {
     u64::try_from(n)
         .ok()
         .filter(|n| (1..=604_800).contains(n))
         .map(Duration::from_secs)
 }
 
-fn within<T: TryFrom<i64> + PartialOrd>(n: i64, least: T, most: T) -> Option<T> {
+pub(super) fn within<T: TryFrom<i64> + PartialOrd>(n: i64, least: T, most: T) -> Option<T> {
     T::try_from(n).ok().filter(|n| (least..=most).contains(n))
 }
 

@@ -9,6 +9,7 @@ pub mod lists;
 pub mod rate;
 mod raw;
 mod reporters;
+mod webhook;
 
 use std::{
     io::ErrorKind,
@@ -52,6 +53,8 @@ pub struct Config {
     pub dns: Dns,
     /// `[reporters]`.
     pub reporters: Reporters,
+    /// `[webhook]`, if it has a URL.
+    pub webhook: Option<Webhook>,
 }
 
 /// One `[[listen]]`.
@@ -283,6 +286,21 @@ pub struct Reporters {
     pub known: crate::report::reporters::Reporters,
     /// `silent_days` without a report; `None`: what is learnt.
     pub silent_after: Option<Duration>,
+}
+
+/// `[webhook]`: who is told when a finding opens or closes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// `url`.
+    pub url: reqwest::Url,
+    /// `secret_header`: the field in which the secret goes.
+    pub secret_header: String,
+    /// `secret_file`: holds it; read at each post.
+    pub secret_file: Option<PathBuf>,
+    /// `timeout_secs` of one post.
+    pub timeout: Duration,
+    /// `retries` of a post that failed.
+    pub retries: u32,
 }
 
 impl Default for Listen {

@@ -24,6 +24,7 @@ pub struct Raw {
     pub metrics: RawMetrics,
     pub dns: RawDns,
     pub reporters: RawReporters,
+    pub webhook: RawWebhook,
 }
 
 #[derive(Deserialize)]
@@ -150,4 +151,14 @@ pub struct RawDns {
 pub struct RawReporters {
     pub known: Vec<Spanned<String>>,
     pub silent_days: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawWebhook {
+    pub url: Option<Spanned<String>>,
+    pub secret_header: Option<Spanned<String>>,
+    pub secret_file: Option<PathBuf>,
+    pub timeout_secs: Option<Spanned<i64>>,
+    pub retries: Option<Spanned<i64>>,
 }

@@ -4,7 +4,7 @@
 //! is [`expected`] ([`wanted`]), and the TLS-RPT record beside it ([`tls`]); [`advice`] says what to do.
 //! [`compare`] holds reports against what was published, of which [`history`] says what a report may
 //! have seen, and [`silence`] says who has stopped reporting. [`watch`] is the task that
-//! asks, records, judges and tells.
+//! asks, records, judges and tells, and [`webhook`] tells others.
 
 pub mod advice;
 pub mod compare;
@@ -18,3 +18,4 @@ pub mod silence;
 pub mod tls;
 pub mod wanted;
 pub mod watch;
+pub mod webhook;

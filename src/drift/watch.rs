@@ -42,12 +42,17 @@ use crate::{
 /// Open findings by kind and severity.
 pub type FindingCounts = Vec<(FindingKind, Severity, u64)>;
 
+/// Hears of a domain, its changes, and when they were, UTC epoch seconds.
+pub type Tell = dyn Fn(&Domain, &Changes, i64) + Send + Sync;
+
 /// What the watch tells the instruments.
 pub struct Observers {
     /// A lookup came to this, and took so long.
     pub looked_up: Box<dyn Fn(DnsOutcome, Duration) + Send + Sync>,
     /// So many findings are open, by kind and severity.
     pub open_findings: Box<dyn Fn(FindingCounts) + Send + Sync>,
+    /// Findings of a domain opened or closed; must not wait.
+    pub changed: Box<Tell>,
 }
 
 /// Watches until `shutdown`; takes up a new configuration as it comes. `store` is locked only on
@@ -163,7 +168,7 @@ impl Watcher {
         match closed {
             Ok(changes) => {
                 for (domain, changes) in changes {
-                    tell(&domain, &changes);
+                    self.tell(&domain, &changes);
                 }
                 self.count_findings().await;
             }
@@ -235,7 +240,7 @@ impl Watcher {
         let mut again = self.pause(outcome);
         match settled {
             Some(Ok(changes)) => {
-                tell(&domain, &changes);
+                self.tell(&domain, &changes);
                 if changes != Changes::default() {
                     self.count_findings().await;
                 }
@@ -265,6 +270,11 @@ impl Watcher {
             DnsOutcome::Unknown => interval.min(limits::DNS_RETRY),
             _ => interval,
         }
+    }
+
+    fn tell(&self, domain: &Domain, changes: &Changes) {
+        log_changes(domain, changes);
+        (self.observers.changed)(domain, changes, now());
     }
 
     async fn count_findings(&self) {
@@ -374,7 +384,7 @@ pub fn longest_gap(interval: Duration) -> i64 {
     seconds(interval.saturating_mul(3))
 }
 
-fn tell(domain: &Domain, changes: &Changes) {
+fn log_changes(domain: &Domain, changes: &Changes) {
     for finding in changes.opened.iter().map(|open| &open.finding) {
         let Finding {
             kind,

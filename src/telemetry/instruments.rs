@@ -21,7 +21,8 @@ use crate::{
     report::{Totals, tls::Sessions},
     terms::{
         self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, FindingKind, Flag,
-        Kind, Outcome, Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
+        Kind, Outcome, Posting, Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy,
+        Verdict,
     },
 };
 
@@ -42,6 +43,7 @@ pub struct Instruments {
     auth_failures: Counter<u64>,
     sessions: Counter<u64>,
     failures: Counter<u64>,
+    posts: Counter<u64>,
 }
 
 /// The state of the spool; its writer sets it, exports read it.
@@ -83,6 +85,7 @@ impl Instruments {
             auth_failures: counter(&meter, &metrics::AUTH_FAILURES),
             sessions: counter(&meter, &metrics::SESSIONS),
             failures: counter(&meter, &metrics::FAILURES),
+            posts: counter(&meter, &metrics::POSTS),
         }
     }
 
@@ -201,6 +204,12 @@ impl Instruments {
     pub fn dns(&self, outcome: DnsOutcome, time: Duration) {
         let attributes = [KeyValue::new("outcome", outcome.as_str())];
         self.dns_duration.record(time.as_secs_f64(), &attributes);
+    }
+
+    /// The webhook was told of a change, or was not.
+    pub fn posted(&self, became: Posting) {
+        self.posts
+            .add(1, &[KeyValue::new("outcome", became.as_str())]);
     }
 
     /// The open findings; what is not named has none.

@@ -9,7 +9,8 @@ use crate::{
     limits,
     terms::{
         self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, FindingKind, Flag,
-        Kind, Outcome, Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
+        Kind, Outcome, Posting, Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy,
+        Verdict,
     },
 };
 
@@ -261,6 +262,14 @@ pub(super) const FINDINGS: Declaration = Declaration {
     ],
 };
 
+pub(super) const POSTS: Declaration = Declaration {
+    name: "rua.webhook",
+    shape: Shape::Counter,
+    unit: "{change}",
+    help: "Changes of findings by what became of telling the webhook.",
+    attributes: &[closed("outcome", words!(Posting))],
+};
+
 /// All of them.
 pub const ALL: &[Declaration] = &[
     MAILS,
@@ -278,6 +287,7 @@ pub const ALL: &[Declaration] = &[
     SESSIONS,
     FAILURES,
     FINDINGS,
+    POSTS,
 ];
 
 #[cfg(test)]

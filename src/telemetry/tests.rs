@@ -5,7 +5,7 @@ use crate::{
     report::{Results, Totals, tls::Sessions},
     terms::{
         Aligned, AuthFailure, Disposition, DnsOutcome, Door, FindingKind, Flag, Kind, Outcome,
-        Rejection, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
+        Posting, Rejection, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
     },
 };
 
@@ -66,6 +66,7 @@ fn record_everything(telemetry: &Telemetry, domain: &Domain) {
     to.failures(&label, Some(AuthFailure::Dmarc), 5);
     to.flagged(Kind::Tls, Flag::Incomplete);
     to.set_findings(vec![(FindingKind::RecordMissing, Severity::High, 3)]);
+    to.posted(Posting::Delivered);
 }
 
 #[test]
@@ -92,6 +93,7 @@ fn the_page_shows_every_instrument_and_no_other() {
         "rua_spool_oldest_age_seconds",
         "rua_spool_size_bytes",
         "rua_stage_duration_seconds",
+        "rua_webhook_total",
         "target_info",
         "tlsrpt_failures_total",
         "tlsrpt_sessions_total",

@@ -165,6 +165,7 @@ fn config(server: SocketAddr, domains: &[&str]) -> Config {
             ..Dns::default()
         },
         reporters: rua_milter::config::Reporters::default(),
+        webhook: None,
     }
 }
 
@@ -277,6 +278,7 @@ fn observers(
             outcomes.lock().expect("no panic").insert(outcome);
         }),
         open_findings: Box::new(move |open| *counts.lock().expect("no panic") = open),
+        changed: Box::new(|_, _, _| {}),
     }
 }
 

@@ -37,4 +37,5 @@ mod tcp;
 mod telemetry;
 mod tls;
 mod upgrade;
+mod webhook;
 mod wire;
