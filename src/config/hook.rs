@@ -1,6 +1,6 @@
 //! `[hook]`: where Stalwart's MTA hook finds us, and which secrets it must know.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{
     Hook, ListenAddress,
@@ -36,16 +36,6 @@ impl Source<'_> {
             basic_file: file(&raw.basic_file),
             bearer_file: file(&raw.bearer_file),
         }))
-    }
-
-    /// A relative name is that of a systemd credential (`LoadCredential=`), or of a file beside the
-    /// configuration.
-    fn secret_file(&self, name: &Path) -> PathBuf {
-        let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
-            .map(|folder| Path::new(&folder).join(name))
-            .filter(|credential| credential.exists());
-        let beside = || self.path.parent().unwrap_or(Path::new("")).join(name);
-        credential.unwrap_or_else(beside)
     }
 }
 

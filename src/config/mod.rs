@@ -9,6 +9,7 @@ pub mod lists;
 pub mod rate;
 mod raw;
 mod reporters;
+mod secret;
 mod webhook;
 
 use std::{

@@ -1,7 +1,5 @@
 //! `[webhook]`: who is told when a finding opens or closes.
 
-use std::path::{Path, PathBuf};
-
 use reqwest::{Url, header::HeaderName};
 
 use super::{
@@ -44,21 +42,11 @@ impl Source<'_> {
         let webhook = |url| Webhook {
             url,
             secret_header,
-            secret_file: raw.secret_file.as_ref().map(|name| self.beside(name)),
+            secret_file: raw.secret_file.as_ref().map(|name| self.secret_file(name)),
             timeout,
             retries,
         };
         Ok(url.transpose()?.map(webhook))
-    }
-
-    /// A relative name is that of a systemd credential (`LoadCredential=`), or of a file beside the
-    /// configuration.
-    fn beside(&self, name: &Path) -> PathBuf {
-        let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
-            .map(|folder| Path::new(&folder).join(name))
-            .filter(|credential| credential.exists());
-        let beside = || self.path.parent().unwrap_or(Path::new("")).join(name);
-        credential.unwrap_or_else(beside)
     }
 }
 
