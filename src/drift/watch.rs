@@ -139,14 +139,16 @@ impl Watcher {
         self.generation += 1;
         self.resolver = None;
         self.not_before = None;
-        self.queue.clear();
-        if self.config.dns.watch {
-            let names = self.config.domains.iter().map(|entry| entry.name);
-            let mut due = Instant::now();
-            for name in names.filter(|name| !self.running.contains(*name)) {
-                self.queue.insert((due, name.clone()));
-                due += limits::DNS_START_STEP;
-            }
+        let (before, config) = (std::mem::take(&mut self.queue), self.config.clone());
+        let running = self.running.clone();
+        // A million of them take a second, and mail must not wait for that.
+        let queue = spawn_blocking(move || {
+            drop(before);
+            everybody(&config, &running)
+        });
+        match queue.await {
+            Ok(queue) => self.queue = queue,
+            Err(failed) => error!(%failed, "nothing is watched until the next reload"),
         }
         let config = self.config.clone();
         let adopted = self
@@ -358,6 +360,20 @@ fn settle(
         changes.closed.extend(more.closed);
     }
     Ok(changes)
+}
+
+/// All domains that are watched, but for those whose lookup is running, one a step.
+fn everybody(config: &Config, running: &HashSet<Domain>) -> BTreeSet<(Instant, Domain)> {
+    let mut due = Instant::now();
+    let mut queue = BTreeSet::new();
+    if config.dns.watch {
+        let names = config.domains.iter().map(|entry| entry.name);
+        for name in names.filter(|name| !running.contains(*name)) {
+            queue.insert((due, name.clone()));
+            due += limits::DNS_START_STEP;
+        }
+    }
+    queue
 }
 
 /// Closes what is open about domains that are not configured any more.

@@ -58,7 +58,14 @@ impl Case {
 
 /// The kinds that the DNS alone shows.
 fn cases() -> Vec<Case> {
-    let of_reports = [FindingKind::ReportedDiffers, FindingKind::ReportRevised];
+    // These are found in reports, or in that there are none.
+    let of_reports = [
+        FindingKind::ReportedDiffers,
+        FindingKind::ReportRevised,
+        FindingKind::ReportsStopped,
+        FindingKind::ReporterSilent,
+        FindingKind::ReportsNone,
+    ];
     let kinds = FindingKind::ALL.iter().copied();
     kinds
         .filter(|kind| !of_reports.contains(kind))
