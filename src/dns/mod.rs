@@ -107,6 +107,19 @@ pub struct Finding {
     pub publish: Option<Publish>,
 }
 
+impl Finding {
+    /// A finding that no text to publish is known for.
+    pub fn new(subject: &Domain, kind: FindingKind, severity: Severity, detail: String) -> Self {
+        Self {
+            kind,
+            severity,
+            subject: subject.clone(),
+            detail,
+            publish: None,
+        }
+    }
+}
+
 /// A TXT record to publish.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Publish {

@@ -22,16 +22,6 @@ use crate::{
 /// Differences that the detail of one finding lists.
 const LISTED: usize = 8;
 
-fn finding(subject: &Domain, kind: FindingKind, severity: Severity, detail: String) -> Finding {
-    Finding {
-        kind,
-        severity,
-        subject: subject.clone(),
-        detail,
-        publish: None,
-    }
-}
-
 /// The value of a tag as receivers take it, in one spelling.
 pub fn effective(record: &Record, tag: RecordTag) -> String {
     let policy = |policy: Option<Policy>| policy.map_or("not applied", Policy::as_str).to_owned();
@@ -67,7 +57,7 @@ pub fn destinations(uris: &[ReportUri]) -> String {
 /// corrected himself, or somebody forges reports. The first of each is what counts.
 pub fn revised(domain: &Domain, number: u64) -> Option<Finding> {
     let detail = format!("{number} came with the key of an earlier report, and are not counted");
-    let finding = || finding(domain, FindingKind::ReportRevised, Severity::Low, detail);
+    let finding = || Finding::new(domain, FindingKind::ReportRevised, Severity::Low, detail);
     (number > 0).then(finding)
 }
 
@@ -118,7 +108,7 @@ pub fn reported(
         _ => Severity::Medium,
     };
     let kind = FindingKind::ReportedDiffers;
-    vec![finding(domain, kind, severity, detail)]
+    vec![Finding::new(domain, kind, severity, detail)]
 }
 
 /// A field, what the report says, and what was published.

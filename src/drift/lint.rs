@@ -26,12 +26,8 @@ pub fn of_record(domain: &Domain, record: &Record, expected: &Expected<'_>) -> V
     }
     policy(record, expected, &mut kinds);
     destinations(record, &mut kinds);
-    let finding = |(kind, (severity, details)): (_, (_, Vec<String>))| Finding {
-        kind,
-        severity,
-        subject: domain.clone(),
-        detail: details.join("; "),
-        publish: None,
+    let finding = |(kind, (severity, details)): (_, (_, Vec<String>))| {
+        Finding::new(domain, kind, severity, details.join("; "))
     };
     kinds.0.into_iter().map(finding).collect()
 }

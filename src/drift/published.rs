@@ -66,13 +66,8 @@ pub struct Judgement {
 impl Judgement {
     /// Adds a finding.
     pub fn add(&mut self, subject: &Domain, kind: FindingKind, severity: Severity, detail: String) {
-        self.findings.push(Finding {
-            kind,
-            severity,
-            subject: subject.clone(),
-            detail,
-            publish: None,
-        });
+        let finding = Finding::new(subject, kind, severity, detail);
+        self.findings.push(finding);
     }
 
     /// Adds one finding with all these details, if there are any.

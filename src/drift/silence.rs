@@ -103,7 +103,7 @@ pub fn silence(domain: &Domain, heard: &[Heard], watched: Watched, open: &[Open]
     let kind = FindingKind::ReportsStopped;
     if is_silent(&times, last, watched, opened(kind, domain)) {
         let detail = detail("from anybody", &times, last, watched.now);
-        return vec![finding(kind, Severity::High, domain, detail)];
+        return vec![Finding::new(domain, kind, Severity::High, detail)];
     }
     let mut reporters: BTreeMap<&Domain, Vec<i64>> = BTreeMap::new();
     for heard in heard {
@@ -116,7 +116,7 @@ pub fn silence(domain: &Domain, heard: &[Heard], watched: Watched, open: &[Open]
         let last = *times.last()?;
         let detail = || detail(&format!("from {reporter}"), &times, last, watched.now);
         is_silent(&times, last, watched, opened(kind, reporter))
-            .then(|| finding(kind, Severity::Medium, reporter, detail()))
+            .then(|| Finding::new(reporter, kind, Severity::Medium, detail()))
     };
     reporters.into_iter().filter_map(silent).collect()
 }
@@ -129,7 +129,7 @@ fn none(domain: &Domain, watched: Watched) -> Option<Finding> {
         format!("the record names our address, and no report came for {days} days")
     };
     let is_late = quiet > watched.patience.unwrap_or(NONE);
-    is_late.then(|| finding(FindingKind::ReportsNone, Severity::Low, domain, detail()))
+    is_late.then(|| Finding::new(domain, FindingKind::ReportsNone, Severity::Low, detail()))
 }
 
 fn is_silent(times: &[i64], last: i64, watched: Watched, opened: Option<i64>) -> bool {
@@ -175,16 +175,6 @@ fn detail(whose: &str, times: &[i64], last: i64, now: i64) -> String {
         )
     });
     format!("no report {whose} for {days} days{habit}")
-}
-
-fn finding(kind: FindingKind, severity: Severity, subject: &Domain, detail: String) -> Finding {
-    Finding {
-        kind,
-        severity,
-        subject: subject.clone(),
-        detail,
-        publish: None,
-    }
 }
 
 #[cfg(test)]
