@@ -68,6 +68,13 @@ impl serde::Serialize for Domain {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Domain {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        Self::parse(&name).ok_or_else(|| serde::de::Error::custom("not a domain name"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

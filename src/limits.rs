@@ -288,14 +288,15 @@ pub const DNS_PATIENCE: u32 = 4;
 pub const DNS_START_STEP: Duration = Duration::from_millis(50);
 /// A lookup that came to nothing is repeated after this, or `dns.interval_secs` if that is less.
 pub const DNS_RETRY: Duration = Duration::from_mins(5);
-/// How long after a change resolvers may still hand out the old record: two days, the longest
-/// TTL in common use.
-pub const PROPAGATION: Duration = Duration::from_hours(48);
+/// How long resolvers keep an answer at most, whatever its TTL (RFC 8767 section 4: a week).
+pub const KEPT_LONGEST: Duration = Duration::from_hours(7 * 24);
 /// How long after the end of its range a reporter may still look a record up.
 pub const REPORT_LATENESS: Duration = Duration::from_hours(24);
-/// Reports whose range began within this are compared with what was published; revisions that
+/// Reports whose range ended within this are compared with what was published; revisions that
 /// came within it are a finding.
 pub const COMPARED_REPORTS_AGE: Duration = Duration::from_hours(72);
+/// Of these, the ones that cover at most this: a month, and the days that its ends may be off.
+pub const COMPARED_REPORTS_LENGTH: Duration = Duration::from_hours(34 * 24);
 /// Reports of one domain compared at once, the newest; forged ones must not cost more.
 pub const COMPARED_REPORTS: usize = 1_000;
 /// Reports of one domain by which it is judged who has become silent, the newest: a hundred a day for
@@ -306,6 +307,10 @@ pub const HEARD_REPORTS: usize = 10_000;
 pub const MAX_HISTORY: usize = 1_000;
 /// Open findings of one domain, so that forged reports cannot flood it.
 pub const MAX_FINDINGS: usize = 50;
+/// Of these, the ones that rest on what reports say: what the DNS shows must find room beside them.
+pub const REPORTED_FINDINGS: usize = 20;
+/// What reporters said, of one finding.
+pub const STATEMENTS: usize = 32;
 /// Changes of findings that wait for the webhook; some hundred bytes each.
 pub const WEBHOOK_QUEUE: usize = 1_024;
 /// The header field of its secret (`webhook.secret_header`).

@@ -1,9 +1,12 @@
 //! `drift`: looks published records up now, and prints what is amiss.
 //!
 //! It needs no store, and no configuration when domains are named: then it says what is wrong
-//! with a record by itself. What is configured of a domain is compared as well.
+//! with a record by itself. What is configured of a domain is compared as well, and what the daemon
+//! found in reports is shown beside it.
 
 pub mod history;
+pub mod reported;
+mod stored;
 
 use std::{
     io::Write,
@@ -16,6 +19,7 @@ use anyhow::{Context, bail};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
+    cli::rows::minute,
     config::{self, Config},
     dns::{
         Finding,
@@ -32,6 +36,7 @@ use crate::{
         published::{self, Seen},
     },
     limits,
+    store::Reader,
     terms::{DnsOutcome, DnsTrouble, FindingKind, Severity},
 };
 
@@ -53,6 +58,9 @@ pub struct Args {
     /// Look nothing up: show what the daemon saw published, and when
     #[arg(long, requires = "domains", conflicts_with_all = ["server", "format"])]
     pub history: bool,
+    /// Look nothing up: show each report of the last month beside what was published
+    #[arg(long, requires = "domains", conflicts_with_all = ["server", "format", "history"])]
+    pub reported: bool,
 }
 
 /// How to print.
@@ -100,6 +108,10 @@ struct Shown {
     #[serde(flatten)]
     finding: Finding,
     next_step: &'static str,
+    /// Since when the daemon knows of it, UTC epoch seconds.
+    first_seen: Option<i64>,
+    /// When it last confirmed it.
+    last_seen: Option<i64>,
 }
 
 /// One place in a DMARC record.
@@ -115,13 +127,19 @@ struct Lint {
     better: Option<String>,
 }
 
-/// Looks up, compares and prints. Fails if no question could be asked at all.
+/// Looks up, compares and prints, with what `reader` knows of before. Fails if no question could be asked at all.
 pub async fn run(
     args: Args,
     config: Option<&Config>,
+    reader: Option<&Reader>,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
-    let checked = check(&args, config).await?;
+    let mut checked = check(&args, config).await?;
+    for one in &mut checked {
+        if let Some(reader) = reader {
+            stored::add(reader, &one.domain, &mut one.findings)?;
+        }
+    }
     match (args.json, args.format) {
         (true, _) => json(&checked, out),
         (false, Format::Text) => checked.iter().try_for_each(|one| text(one, out)),
@@ -188,6 +206,8 @@ fn judge(seen: Seen, expected: &Expected<'_>, suffixes: Option<&SuffixList>) -> 
     let shown = |finding: Finding| Shown {
         next_step: advice::next_step(finding.kind),
         finding,
+        first_seen: None,
+        last_seen: None,
     };
     let place = Domain::parse(&format!("_dmarc.{}", seen.domain));
     let mut publish = judged
@@ -281,7 +301,14 @@ fn text(one: &Checked, out: &mut dyn Write) -> anyhow::Result<()> {
     if one.texts.is_empty() && one.outcome != DnsOutcome::Unknown {
         writeln!(out, "  published       nothing ({})", one.outcome)?;
     }
-    for Shown { finding, next_step } in &one.findings {
+    let mut wanted = one.findings.iter().map(|it| &it.finding.evidence.wanted);
+    if let Some(wanted) = wanted.find_map(Option::as_ref) {
+        writeln!(out, "  wanted          {wanted}")?;
+    }
+    for shown in &one.findings {
+        let Shown {
+            finding, next_step, ..
+        } = shown;
         let Finding {
             kind,
             severity,
@@ -291,6 +318,9 @@ fn text(one: &Checked, out: &mut dyn Write) -> anyhow::Result<()> {
         let about = one.about(finding);
         writeln!(out, "  {severity:<6}  {kind:<16}  {about}")?;
         writeln!(out, "          {next_step}")?;
+        if let Some(since) = shown.first_seen {
+            writeln!(out, "          Open since {}.", minute(since))?;
+        }
         // That of the record itself is shown once, below.
         let publish = publish
             .as_ref()

@@ -21,6 +21,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::SystemTime,
 };
 
 use anyhow::Context as _;
@@ -118,7 +119,11 @@ pub fn run() -> anyhow::Result<ExitCode> {
         }
         Command::Drift(args) if args.history => {
             let (config, reader) = reader(path)?;
-            print(|out| drift::history::run(&args, &config, &reader, out))
+            print(|out| drift::history::run(&args, &config, &reader, now(), out))
+        }
+        Command::Drift(args) if args.reported => {
+            let (config, reader) = reader(path)?;
+            print(|out| drift::reported::run(&args, &config, &reader, now(), out))
         }
         Command::Drift(args) => {
             // Nagios reads the first line and the exit code, whatever has happened.
@@ -144,7 +149,25 @@ fn look_up(args: drift::Args, config: Option<&Path>) -> anyhow::Result<ExitCode>
         Err(_) if config.is_none() && !args.domains.is_empty() => None,
         loaded => Some(loaded?),
     };
-    runtime()?.block_on(drift::run(args, loaded.as_ref(), &mut std::io::stdout()))
+    let reader = loaded.as_ref().and_then(findings);
+    let out = &mut std::io::stdout();
+    runtime()?.block_on(drift::run(args, loaded.as_ref(), reader.as_ref(), out))
+}
+
+/// The store, if there is one: a lookup says much without it.
+fn findings(config: &Config) -> Option<store::Reader> {
+    let path = config.data_dir.join(store::FILE);
+    let opened = match path.try_exists() {
+        Ok(false) => return None,
+        Ok(true) => reader_of(config),
+        Err(error) => Err(error.into()),
+    };
+    opened
+        .inspect_err(|error| {
+            let path = path.display();
+            eprintln!("rua-milter: what was found in reports is left out: {path}: {error:#}");
+        })
+        .ok()
 }
 
 /// The exit code of a failure: 2 for what an operator wrote, 1 for what the work came to.
@@ -160,9 +183,19 @@ fn load(path: &Path) -> anyhow::Result<Config> {
 /// The store, for commands that only read; a daemon may run beside them.
 fn reader(path: &Path) -> anyhow::Result<(Config, store::Reader)> {
     let config = load(path)?;
-    data_dir::become_owner(&config.data_dir)?;
-    let reader = store::Reader::open(&config.data_dir.join(store::FILE))?;
+    let reader = reader_of(&config)?;
     Ok((config, reader))
+}
+
+fn reader_of(config: &Config) -> anyhow::Result<store::Reader> {
+    data_dir::become_owner(&config.data_dir)?;
+    Ok(store::Reader::open(&config.data_dir.join(store::FILE))?)
+}
+
+/// UTC epoch seconds.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    i64::try_from(now.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Lets a command write to standard output, in large pieces.

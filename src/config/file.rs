@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashSet,
-    net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
     time::Duration,
@@ -14,14 +13,13 @@ use std::{
 use toml::Spanned;
 
 use super::{
-    After, Config, Dns, Limits, Listen, ListenAddress, Log, LogFormat, LogTarget, Metrics, Milter,
+    After, Config, Limits, Listen, ListenAddress, Log, LogFormat, LogTarget, Metrics, Milter,
     OtlpProtocol, Peer, Retention, Unrecognised,
     domains::{Demands, Details, DomainList, Entries, Template},
     lists::{self, WANTED, address, wanted},
     rate::{Network, Rate},
     raw::{
-        Raw, RawDns, RawDomain, RawLimits, RawListen, RawLog, RawMetrics, RawMilter, RawRate,
-        RawRetention,
+        Raw, RawDomain, RawLimits, RawListen, RawLog, RawMetrics, RawMilter, RawRate, RawRetention,
     },
 };
 use crate::{domain::Domain, limits, terms::Alignment};
@@ -506,37 +504,6 @@ impl Source<'_> {
             )?,
             otlp_interval: self.or(raw.otlp_interval_secs.as_ref(), None, SECS, |n| {
                 secs(*n).map(Some)
-            })?,
-        })
-    }
-
-    fn dns(&self, raw: &RawDns) -> Result<Dns, ConfigError> {
-        let default = Dns::default();
-        let servers = raw
-            .servers
-            .iter()
-            .map(|server| {
-                self.value(server, "an address, with or without port", |text| {
-                    let bare = || text.parse().ok().map(|ip| SocketAddr::new(ip, 53));
-                    text.parse().ok().or_else(bare)
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        let suffixes = raw.public_suffix_list.as_ref();
-        let suffixes = suffixes.map(|path| {
-            self.value(path, "a file that can be read", |path| {
-                std::fs::File::open(path).is_ok().then(|| path.clone())
-            })
-        });
-        Ok(Dns {
-            watch: raw.watch.unwrap_or(default.watch),
-            servers,
-            public_suffix_list: suffixes.transpose()?,
-            timeout: self.or(raw.timeout_secs.as_ref(), default.timeout, SECS, |n| {
-                secs(*n)
-            })?,
-            interval: self.or(raw.interval_secs.as_ref(), default.interval, SECS, |n| {
-                secs(*n)
             })?,
         })
     }

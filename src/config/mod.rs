@@ -2,6 +2,7 @@
 //! record has been read. [`mod@file`] makes it from the operator's TOML.
 
 pub mod address;
+mod dns;
 pub mod domains;
 pub mod file;
 mod hook;
@@ -263,6 +264,9 @@ pub struct Dns {
     pub timeout: Duration,
     /// `interval_secs` between two looks at a domain, ±10 %.
     pub interval: Duration,
+    /// `propagation_secs`: for so long after a change, or for the TTL if that is longer, reporters
+    /// may see what was published before.
+    pub propagation: Duration,
 }
 
 /// Where distributions put the Public Suffix List.
@@ -385,6 +389,7 @@ impl Default for Dns {
             public_suffix_list: None,
             timeout: Duration::from_secs(5),
             interval: Duration::from_hours(1),
+            propagation: Duration::from_hours(48),
         }
     }
 }

@@ -144,6 +144,7 @@ pub struct RawDns {
     pub public_suffix_list: Option<Spanned<PathBuf>>,
     pub timeout_secs: Option<Spanned<i64>>,
     pub interval_secs: Option<Spanned<i64>>,
+    pub propagation_secs: Option<Spanned<i64>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use crate::{
     domain::Domain,
     limits,
-    terms::{DnsOutcome, DnsTrouble, FindingKind, Severity},
+    terms::{DnsOutcome, DnsTrouble, FindingKind, RecordTag, Severity},
 };
 
 /// What one lookup of TXT records came to.
@@ -105,6 +105,8 @@ pub struct Finding {
     pub detail: String,
     /// What to publish, where that mends it.
     pub publish: Option<Publish>,
+    /// What it rests on.
+    pub evidence: Evidence,
 }
 
 impl Finding {
@@ -116,8 +118,60 @@ impl Finding {
             subject: subject.clone(),
             detail,
             publish: None,
+            evidence: Evidence::default(),
         }
     }
+
+    /// Whether two findings are one; its detail may change.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.kind, self.severity, &self.subject) == (other.kind, other.severity, &other.subject)
+    }
+
+    /// The same, with what it rests on.
+    #[must_use]
+    pub fn with(self, evidence: Evidence) -> Self {
+        Self { evidence, ..self }
+    }
+}
+
+/// What a finding rests on, as far as it does; times in UTC epoch seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Evidence {
+    /// What the operator wants: a record, or the keys that demand something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<String>,
+    /// The TXT records that were seen, [`printable`]; empty if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<Vec<String>>,
+    /// Their TTL in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u32>,
+    /// What reporters said; at most [`limits::STATEMENTS`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reported: Vec<Statement>,
+    /// When the last report came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_report: Option<i64>,
+}
+
+/// A field in which a report differs from what was published.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Statement {
+    /// Who reported, by the name that he is known by.
+    pub reporter: Domain,
+    /// The field.
+    pub field: RecordTag,
+    /// What the report says; a value of a closed set.
+    pub said: String,
+    /// What was published.
+    pub published: String,
+    /// The first second of the report's range.
+    pub begin: i64,
+    /// The last.
+    pub end: i64,
+    /// Until when a record was published that is as the report says, if one was.
+    pub published_until: Option<i64>,
 }
 
 /// A TXT record to publish.

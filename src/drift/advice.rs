@@ -149,6 +149,10 @@ pub fn next_step(kind: FindingKind) -> &'static str {
         F::TlsRecordInvalid => "Correct what is wrong in the TLS-RPT record.",
         F::TlsRuaNotOurs => "Add our address to the TLS-RPT record.",
         F::ReportedDiffers => "Ask all servers of the zone, inside and outside, what they publish.",
+        F::ReporterDiffers => {
+            "Nothing, unless another reporter joins: it may be mistaken, or forged."
+        }
+        F::ReporterStale => "Nothing: the reporter keeps an old answer for longer than it should.",
         F::ReportRevised => "Look at both reports: one of them may be forged.",
         F::ReportsStopped | F::ReporterSilent => {
             "Look whether the MTA still takes mail for the address, and what it has refused."

@@ -1,26 +1,35 @@
-//! Published and reported records -> findings. Pure.
+//! A report beside what was published during its range, field by field. Pure.
 //!
-//! What is not known is never a finding: a field that a report does not state, a time that our
+//! What is not known is no difference: a field that a report does not state, a time that our
 //! history does not cover. Values are compared as receivers take them, with defaults filled in on
-//! both sides, so that what is inherited is no difference.
+//! both sides, so that what is inherited is none either.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::history;
+use super::history::{self, Watch};
 use crate::{
     config::address::Recipient,
     dns::{
-        Finding, Period,
+        Period,
         record::{self, FailureOptions, Record, Selection},
         uri::ReportUri,
     },
     domain::Domain,
     report::{PolicyPublished, Reported},
-    terms::{FindingKind, Policy, RecordTag, Severity},
+    terms::{Policy, RecordTag},
 };
 
-/// Differences that the detail of one finding lists.
-const LISTED: usize = 8;
+/// What `policy_published` may say of a record; where reports go it never says.
+pub const REPORTED: [RecordTag; 8] = [
+    RecordTag::P,
+    RecordTag::Sp,
+    RecordTag::Np,
+    RecordTag::Adkim,
+    RecordTag::Aspf,
+    RecordTag::Pct,
+    RecordTag::Fo,
+    RecordTag::T,
+];
 
 /// The value of a tag as receivers take it, in one spelling.
 pub fn effective(record: &Record, tag: RecordTag) -> String {
@@ -53,90 +62,125 @@ pub fn destinations(uris: &[ReportUri]) -> String {
     texts.into_iter().collect::<Vec<_>>().join(",")
 }
 
-/// What it means that `number` documents came with the keys of others lately: a reporter has
-/// corrected himself, or somebody forges reports. The first of each is what counts.
-pub fn revised(domain: &Domain, number: u64) -> Option<Finding> {
-    let detail = format!("{number} came with the key of an earlier report, and are not counted");
-    let finding = || Finding::new(domain, FindingKind::ReportRevised, Severity::Low, detail);
-    (number > 0).then(finding)
+/// How a field of a report stands to what was published during its range.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "comparison", rename_all = "snake_case")]
+pub enum Comparison {
+    /// A record that was published then has this value, stated or by default.
+    Same,
+    /// No record has that was published then.
+    Differs {
+        /// What the report says.
+        said: String,
+        /// What the record has that the report is nearest to.
+        published: String,
+    },
+    /// The report does not say, or says nothing that can be compared.
+    NotStated,
 }
 
-/// What reports about `domain` say was published, and never was. `history` is all that is known
-/// of the domain, and covers a time if it was looked at once in every `gap` seconds.
-///
-/// A report that a reporter made by the record of a domain above names that domain and is left
-/// out here; so is one from a time when the domain had no single record, as such a report can
-/// only be about an inherited policy.
-pub fn reported(
-    domain: &Domain,
-    reports: &[Reported],
-    history: &[Period],
-    gap: i64,
-) -> Vec<Finding> {
-    let mut differences: BTreeMap<Mismatch, u64> = BTreeMap::new();
-    let mut reporters = BTreeSet::new();
-    let mut number = 0_u64;
-    let records: Vec<_> = history.iter().map(|p| record::select(&p.texts)).collect();
-    for report in reports.iter().filter(|r| r.policy.domain == *domain) {
-        let Some(used) = history::covering(history, report.begin, report.end, gap) else {
-            continue;
+/// A report beside what was published during its range.
+#[derive(Clone, Debug)]
+pub struct Compared<'a> {
+    /// The report.
+    pub report: &'a Reported,
+    /// How each field stands.
+    pub fields: Vec<(RecordTag, Comparison)>,
+    /// If some differ, and an earlier record has what the report says: until when that was
+    /// published, UTC epoch seconds.
+    pub former: Option<i64>,
+}
+
+/// All that is known of what a domain published.
+#[derive(Debug)]
+pub struct Past<'a> {
+    domain: &'a Domain,
+    history: &'a [Period],
+    records: Vec<Selection>,
+    watch: Watch,
+    is_organizational: bool,
+}
+
+impl<'a> Past<'a> {
+    /// `history` is all that was seen of `domain`, in order of time. Below an organizational domain
+    /// receivers need not look at `sp` and `np`, so that these are not compared.
+    pub fn new(
+        domain: &'a Domain,
+        history: &'a [Period],
+        watch: Watch,
+        is_organizational: bool,
+    ) -> Self {
+        Self {
+            domain,
+            history,
+            records: history.iter().map(|p| record::select(&p.texts)).collect(),
+            watch,
+            is_organizational,
+        }
+    }
+
+    /// Holds a report against the records of its time. `None`: nobody can say, as our history does
+    /// not cover the range, or there was a time without a single record, when receivers used the
+    /// policy of a domain above; or the report is about such a policy.
+    pub fn compare(&self, report: &'a Reported) -> Option<Compared<'a>> {
+        if report.policy.domain != *self.domain {
+            return None;
+        }
+        let used = history::covering(self.history, report.begin, report.end, self.watch)?;
+        let mut nearest: Option<Vec<_>> = None;
+        for selection in self.records.get(used.clone())? {
+            let Selection::One(record) = selection else {
+                return None;
+            };
+            let fields = self.fields(&report.policy, record);
+            if nearest
+                .as_ref()
+                .is_none_or(|n| differing(&fields) < differing(n))
+            {
+                nearest = Some(fields);
+            }
+        }
+        let fields = nearest?;
+        let former = (differing(&fields) > 0)
+            .then(|| self.former(&report.policy, used.start))
+            .flatten();
+        Some(Compared {
+            report,
+            fields,
+            former,
+        })
+    }
+
+    /// Until when a record was published, before the one at `before`, that is as the policy says.
+    fn former(&self, policy: &PolicyPublished, before: usize) -> Option<i64> {
+        let is_it = |selection: &Selection| match selection {
+            Selection::One(record) => differing(&self.fields(policy, record)) == 0,
+            _ => false,
         };
-        let mismatches = nearest(&report.policy, records.get(used).unwrap_or_default());
-        if !mismatches.is_empty() {
-            reporters.insert(&report.reporter);
-            number += 1;
-        }
-        for mismatch in mismatches {
-            *differences.entry(mismatch).or_default() += 1;
-        }
+        let at = self.records.get(..before)?.iter().rposition(is_it)?;
+        self.history.get(at).map(|period| period.last_seen)
     }
-    if number == 0 {
-        return Vec::new();
-    }
-    let said = |((tag, said, published), times): (&Mismatch, &u64)| {
-        format!("{tag}: reported {said}, published {published} ({times})")
-    };
-    let listed: Vec<_> = differences.iter().take(LISTED).map(said).collect();
-    let detail = format!(
-        "{}; reports: {number}, reporters: {}",
-        listed.join("; "),
-        reporters.len()
-    );
-    // One reporter may be mistaken or forged.
-    let severity = match reporters.len() {
-        1 => Severity::Low,
-        _ => Severity::Medium,
-    };
-    let kind = FindingKind::ReportedDiffers;
-    vec![Finding::new(domain, kind, severity, detail)]
-}
 
-/// A field, what the report says, and what was published.
-type Mismatch = (RecordTag, String, String);
-
-/// In what the report differs from the record that it is nearest to; nothing if one is the same,
-/// or if there was a time when no single record was published.
-fn nearest(policy: &PolicyPublished, records: &[Selection]) -> Vec<Mismatch> {
-    let mut nearest: Option<Vec<Mismatch>> = None;
-    for selection in records {
-        let Selection::One(record) = selection else {
-            return Vec::new();
+    fn fields(&self, policy: &PolicyPublished, record: &Record) -> Vec<(RecordTag, Comparison)> {
+        let compare = |&tag: &RecordTag| {
+            let ineffective = matches!(tag, RecordTag::Sp | RecordTag::Np);
+            let said =
+                stated(policy, record, tag).filter(|_| self.is_organizational || !ineffective);
+            let published = effective(record, tag);
+            let comparison = match said {
+                None => Comparison::NotStated,
+                Some(said) if said == published => Comparison::Same,
+                Some(said) => Comparison::Differs { said, published },
+            };
+            (tag, comparison)
         };
-        let mismatches = mismatches(policy, record);
-        if nearest.as_ref().is_none_or(|n| mismatches.len() < n.len()) {
-            nearest = Some(mismatches);
-        }
+        REPORTED.iter().map(compare).collect()
     }
-    nearest.unwrap_or_default()
 }
 
-fn mismatches(policy: &PolicyPublished, record: &Record) -> Vec<Mismatch> {
-    let field = |&tag: &RecordTag| {
-        let said = stated(policy, record, tag)?;
-        let published = effective(record, tag);
-        (said != published).then_some((tag, said, published))
-    };
-    RecordTag::ALL.iter().filter_map(field).collect()
+fn differing(fields: &[(RecordTag, Comparison)]) -> usize {
+    let differs = |(_, comparison): &&(_, _)| matches!(comparison, Comparison::Differs { .. });
+    fields.iter().filter(differs).count()
 }
 
 /// What a report states of a tag; `None`: nothing that can be compared.
@@ -148,14 +192,17 @@ fn stated(policy: &PolicyPublished, record: &Record, tag: RecordTag) -> Option<S
         RecordTag::Adkim => policy.adkim.known().map(|mode| mode.to_string()),
         RecordTag::Aspf => policy.aspf.known().map(|mode| mode.to_string()),
         RecordTag::T => policy.testing.known().map(|t| t.to_string()),
-        // RFC 9990 has no pct, and who follows it and states it nevertheless means nothing.
+        // RFC 9990 has no pct, and who follows it and states it nevertheless means nothing. Nor
+        // does the default, which who ignores the tag states as well; the same goes for fo.
         RecordTag::Pct => policy
             .pct
-            .filter(|_| !follows_rfc9990(policy))
+            .filter(|pct| *pct != 100 && !follows_rfc9990(policy))
             .map(|pct| pct.to_string()),
         // Ignored without ruf, where reporters state anything.
         RecordTag::Fo if record.states(RecordTag::Ruf) => {
-            FailureOptions::parse(policy.fo.as_bytes()).map(|fo| fo.to_string())
+            FailureOptions::parse(policy.fo.as_bytes())
+                .filter(|fo| *fo != FailureOptions::DEFAULT)
+                .map(|fo| fo.to_string())
         }
         RecordTag::Fo
         | RecordTag::Rua

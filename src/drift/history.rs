@@ -4,36 +4,50 @@ use std::ops::Range;
 
 use crate::{
     dns::Period,
-    limits::{PROPAGATION, REPORT_LATENESS},
+    limits::{KEPT_LONGEST, REPORT_LATENESS},
 };
+
+/// How a domain was watched, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    /// Two looks are at most so far apart, or else a time was not watched.
+    pub gap: i64,
+    /// Reporters may use an answer for so long after it was published, or for its TTL if that is
+    /// longer.
+    pub propagation: i64,
+}
 
 /// The periods whose answer a reporter may have used for the range [`begin`, `end`], UTC epoch
 /// seconds; `None` if our history does not cover the range.
 ///
-/// It covers the range if an answer was known before the range began, one TTL earlier even, as
-/// the reporter may have kept what came before; after it ended; and in between with no silence
-/// longer than `gap` seconds. `history` is in order of time.
+/// It covers the range if an answer was known before the range began, by as much as the reporter
+/// may have kept what came before; after it ended; and in between with no silence longer than
+/// [`Watch::gap`]. `history` is in order of time.
 ///
-/// Reporters look late and their resolvers keep long, so that what was published up to
-/// [`PROPAGATION`] before and [`REPORT_LATENESS`] after the range may have been used too.
-pub fn covering(history: &[Period], begin: i64, end: i64, gap: i64) -> Option<Range<usize>> {
+/// Resolvers keep an answer for its TTL, and longer: what was published [`Watch::propagation`] or
+/// its TTL before the range (at most [`KEPT_LONGEST`]) may have been used, and, as reporters look
+/// late, what was published [`REPORT_LATENESS`] after it.
+pub fn covering(history: &[Period], begin: i64, end: i64, watch: Watch) -> Option<Range<usize>> {
     if begin > end {
         return None;
     }
-    let at_begin = known_at(history, begin)?;
-    let kept = i64::from(history[at_begin].ttl).min(seconds(PROPAGATION));
-    let first = known_at(history, begin.saturating_sub(kept))?;
+    let kept = |period: &Period| {
+        let ttl = i64::from(period.ttl).min(seconds(KEPT_LONGEST));
+        ttl.max(watch.propagation)
+    };
+    let at_begin = history.get(known_at(history, begin)?)?;
+    let first = known_at(history, begin.saturating_sub(kept(at_begin)))?;
     let last = history.iter().position(|period| period.last_seen >= end)?;
     let watched = history.get(first..=last)?;
-    let silent = |pair: &[Period]| pair[1].first_seen.saturating_sub(pair[0].last_seen) > gap;
+    let silent = |pair: &[Period]| pair[1].first_seen.saturating_sub(pair[0].last_seen) > watch.gap;
     if watched.windows(2).any(silent) {
         return None;
     }
-    let from = begin.saturating_sub(seconds(PROPAGATION));
     let to = end.saturating_add(seconds(REPORT_LATENESS));
     // An answer may have been published until the next one was seen.
     let ends = |at: usize| history.get(at + 1).map_or(i64::MAX, |next| next.first_seen);
-    let first = (0..history.len()).find(|&at| ends(at) >= from)?;
+    let may_be_kept = |&at: &usize| ends(at).saturating_add(kept(&history[at])) >= begin;
+    let first = (0..history.len()).find(may_be_kept)?;
     let behind = history.partition_point(|period| period.first_seen <= to);
     Some(first..behind)
 }
@@ -52,7 +66,10 @@ mod tests {
     use super::*;
     use crate::terms::DnsOutcome;
 
-    const GAP: i64 = 3 * HOUR;
+    const WATCH: Watch = Watch {
+        gap: 3 * HOUR,
+        propagation: 2 * DAY,
+    };
     const HOUR: i64 = 3_600;
     const DAY: i64 = 24 * HOUR;
 
@@ -68,20 +85,23 @@ mod tests {
 
     fn used(history: &[Period], begin: i64, end: i64) -> Option<Vec<String>> {
         let text = |p: &Period| String::from_utf8(p.texts[0].clone()).unwrap();
-        covering(history, begin, end, GAP).map(|used| history[used].iter().map(text).collect())
+        covering(history, begin, end, WATCH).map(|used| history[used].iter().map(text).collect())
     }
 
     #[test]
-    fn a_range_is_covered_from_one_ttl_before_to_its_end() {
-        let history = [period("a", 10 * DAY, 12 * DAY)];
+    fn a_range_is_covered_from_when_its_answer_may_have_been_kept_to_its_end() {
+        let history = [period("a", 10 * DAY, 14 * DAY)];
         let covered = |begin, end| used(&history, begin, end).is_some();
-        assert!(covered(10 * DAY + HOUR, 11 * DAY));
-        assert!(covered(10 * DAY + HOUR, 12 * DAY));
-        assert!(!covered(10 * DAY + HOUR - 1, 11 * DAY));
-        assert!(!covered(9 * DAY, 11 * DAY));
-        assert!(!covered(11 * DAY, 12 * DAY + 1));
-        assert!(!covered(11 * DAY, 10 * DAY + HOUR));
+        assert!(covered(12 * DAY, 13 * DAY));
+        assert!(covered(12 * DAY, 14 * DAY));
+        assert!(!covered(12 * DAY - 1, 13 * DAY));
+        assert!(!covered(13 * DAY, 14 * DAY + 1));
+        assert!(!covered(13 * DAY, 12 * DAY));
         assert!(used(&[], 1, 2).is_none());
+        let mut slow = history;
+        slow[0].ttl = 3 * 86_400;
+        assert!(used(&slow, 13 * DAY - 1, 13 * DAY).is_none());
+        assert!(used(&slow, 13 * DAY, 13 * DAY).is_some());
     }
 
     #[test]
@@ -89,11 +109,11 @@ mod tests {
         let history = [
             period("a", 0, 5 * DAY),
             period("a", 6 * DAY, 10 * DAY),
-            period("a", 10 * DAY + GAP, 20 * DAY),
+            period("a", 10 * DAY + WATCH.gap, 20 * DAY),
         ];
-        assert!(used(&history, 5 * DAY - HOUR, 7 * DAY).is_none());
-        assert!(used(&history, 6 * DAY, 7 * DAY).is_none());
-        assert!(used(&history, 6 * DAY + HOUR, 7 * DAY).is_some());
+        assert!(used(&history, 4 * DAY, 7 * DAY).is_none());
+        assert!(used(&history, 7 * DAY, 9 * DAY).is_none());
+        assert!(used(&history, 8 * DAY, 9 * DAY).is_some());
         assert!(used(&history, 9 * DAY, 11 * DAY).is_some());
     }
 
@@ -109,5 +129,11 @@ mod tests {
         assert_eq!(names(14 * DAY, 15 * DAY), "b");
         assert_eq!(names(19 * DAY, 20 * DAY - HOUR), "bc");
         assert_eq!(names(25 * DAY, 26 * DAY), "c");
+        // It counts how long the old one may be kept, not the new one.
+        let mut history = history;
+        history[0].ttl = 5 * 86_400;
+        let names = |begin, end| used(&history, begin, end).unwrap().concat();
+        assert_eq!(names(14 * DAY, 15 * DAY), "ab");
+        assert_eq!(names(16 * DAY, 17 * DAY), "b");
     }
 }

@@ -5,7 +5,7 @@
 //! receivers take them, with defaults filled in on both sides, so that what is inherited is no
 //! difference.
 
-use super::{advice, expected::Expected, lint, tls, wanted};
+use super::{advice, evidence, expected::Expected, lint, tls, wanted};
 use crate::{
     dns::{
         Answer, Finding,
@@ -98,6 +98,7 @@ pub fn judge(seen: &Seen, expected: &Expected<'_>, list: Option<&SuffixList>) ->
     dmarc(seen, expected, list, &mut found);
     advice::add(seen, expected, &mut found.findings);
     tls::judge(seen, expected, &mut found);
+    evidence::add(seen, expected, &mut found.findings);
     found.undecided.sort_unstable();
     found.undecided.dedup();
     found

@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    dns::{Finding, Period},
+    dns::{Evidence, Finding, Period},
     domain::Domain,
     terms::{FindingKind, Severity},
 };
@@ -103,7 +103,7 @@ pub fn silence(domain: &Domain, heard: &[Heard], watched: Watched, open: &[Open]
     let kind = FindingKind::ReportsStopped;
     if is_silent(&times, last, watched, opened(kind, domain)) {
         let detail = detail("from anybody", &times, last, watched.now);
-        return vec![Finding::new(domain, kind, Severity::High, detail)];
+        return vec![Finding::new(domain, kind, Severity::High, detail).with(heard_last(last))];
     }
     let mut reporters: BTreeMap<&Domain, Vec<i64>> = BTreeMap::new();
     for heard in heard {
@@ -115,10 +115,19 @@ pub fn silence(domain: &Domain, heard: &[Heard], watched: Watched, open: &[Open]
     let silent = |(reporter, times): (&Domain, Vec<i64>)| {
         let last = *times.last()?;
         let detail = || detail(&format!("from {reporter}"), &times, last, watched.now);
-        is_silent(&times, last, watched, opened(kind, reporter))
-            .then(|| Finding::new(reporter, kind, Severity::Medium, detail()))
+        is_silent(&times, last, watched, opened(kind, reporter)).then(|| {
+            let finding = Finding::new(reporter, kind, Severity::Medium, detail());
+            finding.with(heard_last(last))
+        })
     };
     reporters.into_iter().filter_map(silent).collect()
+}
+
+fn heard_last(at: i64) -> Evidence {
+    Evidence {
+        last_report: Some(at),
+        ..Evidence::default()
+    }
 }
 
 /// No report at all. It may be that the domain sends no mail, so it matters little.

@@ -24,15 +24,17 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    advice, compare,
+    advice,
+    compare::Past,
     expected::Expected,
+    history::Watch,
     look::look,
     published::{self, Seen},
-    quiet, tls,
+    quiet, reported, tls,
 };
 use crate::{
-    config::Config,
-    dns::{Finding, lookup::Resolver, printable, psl::SuffixList},
+    config::{Config, Dns},
+    dns::{Finding, lookup::Resolver, printable, psl::SuffixList, walk::Known},
     domain::Domain,
     limits,
     store::{Store, StoreError, published::Changes},
@@ -350,12 +352,15 @@ fn settle(
     let reports = lock(store).reported(domain, since)?;
     let history = lock(store).history(domain)?;
     let revised = lock(store).revised(domain, since)?;
-    let mut findings = compare::reported(domain, &reports, &history, gap);
-    findings.extend(compare::revised(domain, revised));
+    let is_organizational = matches!(seen.walk.organizational(), Known::Yes(it) if it == *domain);
+    let past = Past::new(domain, &history, as_watched(&config.dns), is_organizational);
+    let compared: Vec<_> = reports.iter().filter_map(|r| past.compare(r)).collect();
+    let mut findings = reported::findings(domain, &compared, &config.reporters.known);
+    findings.extend(reported::revised(domain, revised));
     let reports = FindingSource::Reports;
-    let reported = lock(store).set_findings(domain, reports, &findings, &[], at)?;
+    let saw = lock(store).set_findings(domain, reports, &findings, &[], at)?;
     let silent = quiet::settle(store, config, domain, &history, gap, at)?;
-    for more in [reported, silent] {
+    for more in [saw, silent] {
         changes.opened.extend(more.opened);
         changes.closed.extend(more.closed);
     }
@@ -398,6 +403,14 @@ fn close_departed(
 /// Two looks in a row may fail before a time counts as unwatched, in seconds.
 pub fn longest_gap(interval: Duration) -> i64 {
     seconds(interval.saturating_mul(3))
+}
+
+/// How the domains are watched.
+pub fn as_watched(dns: &Dns) -> Watch {
+    Watch {
+        gap: longest_gap(dns.interval),
+        propagation: seconds(dns.propagation),
+    }
 }
 
 fn log_changes(domain: &Domain, changes: &Changes) {

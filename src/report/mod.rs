@@ -206,7 +206,9 @@ pub struct PolicyPublished {
 #[derive(Clone, Debug)]
 pub struct Reported {
     /// `org_name` as it came.
-    pub reporter: String,
+    pub org_name: String,
+    /// `email` as it came.
+    pub email: String,
     /// First second of the range, UTC epoch.
     pub begin: i64,
     /// Last second of the range, UTC epoch.

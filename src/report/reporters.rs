@@ -1,7 +1,7 @@
 //! Reporters that are known by name: the large ones, and those that the operator adds.
 //!
 //! Who they are is what the report says, which anybody can write. So a known name is good for
-//! saying who has become silent, and not for believing what a report says.
+//! saying who has become silent, and what one says alone is not believed.
 
 use crate::domain::Domain;
 
@@ -47,6 +47,20 @@ const LARGE: &[(&str, &[&str])] = &[
     ("zoho.com", &["Zoho"]),
 ];
 
+/// Names of one operator: what one of them sees, the others do.
+const OPERATORS: &[&[&str]] = &[
+    &["163.com", "126.com", "yeah.net"],
+    &["gmx.net", "web.de"],
+    &["yahoo.com", "aol.com"],
+];
+
+/// One name for all the names of an operator.
+pub fn operator(name: &Domain) -> &str {
+    let mut operators = OPERATORS.iter();
+    let operator = operators.find(|names| names.contains(&name.as_str()));
+    operator.map_or(name.as_str(), |names| names[0])
+}
+
 /// Who is known by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reporters {
@@ -86,6 +100,16 @@ mod tests {
         for (name, _) in LARGE {
             assert_eq!(Domain::parse(name).unwrap().as_str(), *name);
         }
+        for name in OPERATORS.iter().flat_map(|names| names.iter()) {
+            assert!(LARGE.iter().any(|(known, _)| known == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_of_one_operator_are_not_independent() {
+        let operator = |name| operator(&Domain::parse(name).unwrap()).to_owned();
+        assert_eq!(operator("aol.com"), operator("yahoo.com"));
+        assert_ne!(operator("google.com"), operator("microsoft.com"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use unanswered::{no_answers, unanswered};
 
 use super::{Reader, Store, StoreError};
 use crate::{
-    dns::{Answer, Finding, Period, Publish},
+    dns::{Answer, Evidence, Finding, Period, Publish},
     domain::Domain,
     limits,
     report::Reported,
@@ -111,7 +111,7 @@ questions! {
     open_counts() -> Vec<(FindingKind, Severity, u64)>, "count findings";
     /// Every domain that has open findings of a source.
     domains_with_findings(source: FindingSource) -> Vec<Domain>, "list domains with findings";
-    /// What the newest current reports about `domain` itself, whose range begins at or after
+    /// What the newest current reports about `domain` itself, whose range ends at or after
     /// `since`, say was published; at most [`limits::COMPARED_REPORTS`].
     reported(domain: &Domain, since: i64) -> Vec<Reported>, "read reported policies";
     /// Who reported about a domain at or after `since`, in order of time; at most
@@ -194,12 +194,12 @@ fn set_findings(
     let mut changes = Changes::default();
     let known = |finding| {
         let mut own = open.iter().filter(|(_, known)| known.source == source);
-        own.find(|(_, known)| is_same(&known.finding, finding))
+        own.find(|(_, known)| known.finding.is_same(finding))
     };
     for (id, gone) in open.iter().filter(|(_, gone)| gone.source == source) {
         let is_confirmed = findings
             .iter()
-            .any(|finding| is_same(finding, &gone.finding));
+            .any(|finding| finding.is_same(&gone.finding));
         if !is_confirmed && !undecided.contains(&gone.finding.kind) {
             let sql = "UPDATE finding SET closed_at = ?2 WHERE id = ?1";
             run(connection, sql, params![id, at])?;
@@ -210,14 +210,19 @@ fn set_findings(
     for finding in findings {
         if let Some((id, _)) = known(finding) {
             let sql = "UPDATE finding SET last_seen = max(last_seen, ?2), detail = ?3,
-                publish_name = ?4, publish_text = ?5 WHERE id = ?1";
+                publish_name = ?4, publish_text = ?5, evidence = ?6 WHERE id = ?1";
             let (name, text) = publish(finding);
-            run(connection, sql, params![id, at, finding.detail, name, text])?;
+            let evidence = json(&finding.evidence);
+            run(
+                connection,
+                sql,
+                params![id, at, finding.detail, name, text, evidence],
+            )?;
         } else if room > 0
             && !changes
                 .opened
                 .iter()
-                .any(|new| is_same(&new.finding, finding))
+                .any(|new| new.finding.is_same(finding))
         {
             room -= 1;
             insert_finding(connection, domain, source, finding, at)?;
@@ -248,8 +253,8 @@ fn insert_finding(
 ) -> rusqlite::Result<()> {
     let sql = "INSERT INTO finding
         (domain, source, kind, severity, subject, detail, first_seen, last_seen,
-         publish_name, publish_text)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9)";
+         publish_name, publish_text, evidence)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10)";
     let (name, text) = publish(finding);
     run(
         connection,
@@ -264,6 +269,7 @@ fn insert_finding(
             at,
             name,
             text,
+            json(&finding.evidence),
         ],
     )
 }
@@ -276,9 +282,15 @@ fn publish(finding: &Finding) -> (Option<&str>, Option<&str>) {
         .unzip()
 }
 
-/// Whether two findings are one; its detail may change.
-fn is_same(a: &Finding, b: &Finding) -> bool {
-    (a.kind, a.severity, &a.subject) == (b.kind, b.severity, &b.subject)
+/// A plain value of ours always becomes JSON.
+fn json(evidence: &Evidence) -> Option<String> {
+    serde_json::to_string(evidence).ok()
+}
+
+/// What another version wrote and we cannot read is left out: the finding is what matters.
+fn evidence(json: Option<&str>) -> Evidence {
+    json.and_then(|json| serde_json::from_str(json).ok())
+        .unwrap_or_default()
 }
 
 fn run(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {
@@ -319,7 +331,7 @@ fn open_rows(
     connection
         .prepare_cached(
             "SELECT id, source, kind, severity, subject, detail, first_seen, last_seen,
-                    publish_name, publish_text
+                    publish_name, publish_text, evidence
              FROM finding WHERE domain = ?1 AND closed_at IS NULL ORDER BY id",
         )?
         .query_map([domain.as_str()], |row| {
@@ -337,6 +349,7 @@ fn open_rows(
                 subject: name(row, 4)?,
                 detail: row.get(5)?,
                 publish,
+                evidence: evidence(row.get::<_, Option<String>>(10)?.as_deref()),
             };
             let open = OpenFinding {
                 finding,

@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0007_retention.sql"),
     include_str!("schema/0008_publish.sql"),
     include_str!("schema/0009_unanswered.sql"),
+    include_str!("schema/0010_evidence.sql"),
 ];
 
 /// The one writer.

@@ -184,9 +184,10 @@ async fn drift(
         format: Format::Text,
         server: server.into_iter().collect(),
         history: false,
+        reported: false,
     };
     let mut out = Vec::new();
-    let code = run(args, config, &mut out).await.expect("it runs");
+    let code = run(args, config, None, &mut out).await.expect("it runs");
     let lines = String::from_utf8(out).expect("UTF-8");
     let objects = lines
         .lines()
@@ -396,11 +397,14 @@ fn timeline(store: &Path, domain: &str) -> Vec<serde_json::Value> {
         format: Format::Text,
         server: Vec::new(),
         history: true,
+        reported: false,
     };
     let config = config(([127, 0, 0, 1], 53).into(), &[]);
     let reader = Reader::open(store).expect("a store");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("after 1970").as_secs().cast_signed();
     let mut out = Vec::new();
-    history::run(&args, &config, &reader, &mut out).expect("it runs");
+    history::run(&args, &config, &reader, now, &mut out).expect("it runs");
     let lines = String::from_utf8(out).expect("UTF-8");
     let object = |line| serde_json::from_str(line).expect("JSON");
     lines.lines().map(object).collect()

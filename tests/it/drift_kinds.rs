@@ -58,9 +58,11 @@ impl Case {
 
 /// The kinds that the DNS alone shows.
 fn cases() -> Vec<Case> {
-    // These are found in reports, or in that there are none.
+    // Those of drift_reported.rs.
     let of_reports = [
         FindingKind::ReportedDiffers,
+        FindingKind::ReporterDiffers,
+        FindingKind::ReporterStale,
         FindingKind::ReportRevised,
         FindingKind::ReportsStopped,
         FindingKind::ReporterSilent,

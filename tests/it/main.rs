@@ -8,6 +8,7 @@ mod corpus;
 mod crash_loop;
 mod drift;
 mod drift_kinds;
+mod drift_reported;
 mod duplicates;
 mod durable;
 mod failure;

@@ -4,10 +4,7 @@
 //! is told apart by its reason, as the DNS said nothing (`unknown`) or nobody asked (`unwatched`);
 //! neither says that the record was gone.
 
-use std::{
-    io::{self, Write},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::io::{self, Write};
 
 use super::Args;
 use crate::{
@@ -45,10 +42,9 @@ pub fn run(
     args: &Args,
     config: &Config,
     reader: &Reader,
+    now: i64,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = i64::try_from(now.unwrap_or_default().as_secs()).unwrap_or(i64::MAX);
     for domain in &args.domains {
         let (periods, runs) = (reader.history(domain)?, reader.no_answers(domain)?);
         let stretches = timeline(&periods, &runs, longest_gap(config.dns.interval), now);

@@ -65,13 +65,12 @@ fn start(url: &str, more: &str) -> Running {
 
 fn changes(detail: &str) -> Changes {
     let open = OpenFinding {
-        finding: Finding {
-            kind: FindingKind::RecordMissing,
-            severity: Severity::High,
-            subject: domain(),
-            detail: detail.into(),
-            publish: None,
-        },
+        finding: Finding::new(
+            &domain(),
+            FindingKind::RecordMissing,
+            Severity::High,
+            detail.into(),
+        ),
         source: FindingSource::Dns,
         first_seen: 100,
         last_seen: 200,
@@ -106,7 +105,7 @@ async fn each_change_is_one_document_with_the_secret() {
     let expected = serde_json::json!({
         "event": "opened", "at": 300, "node": "mx1", "domain": "example.com",
         "kind": "record_missing", "severity": "high", "subject": "example.com", "detail": odd,
-        "publish": null, "next_step": "Publish a record.",
+        "publish": null, "evidence": {}, "next_step": "Publish a record.",
         "first_seen": 100, "last_seen": 200,
     });
     assert_eq!(*opened, expected);

@@ -16,16 +16,24 @@ pub(super) fn reported(
     domain: &Domain,
     since: i64,
 ) -> rusqlite::Result<Vec<Reported>> {
+    let length = i64::try_from(limits::COMPARED_REPORTS_LENGTH.as_secs()).unwrap_or(i64::MAX);
+    let begun = since.saturating_sub(length);
     connection
         .prepare_cached(
             "SELECT org_name, range_begin, range_end,
-                    p, sp, np, adkim, aspf, pct, fo, testing, discovery_method
+                    p, sp, np, adkim, aspf, pct, fo, testing, discovery_method, email
              FROM report
-             WHERE domain = ?1 AND range_begin >= ?2 AND policy_domain = ?1 AND current = 1
-             ORDER BY range_begin DESC LIMIT ?3",
+             WHERE domain = ?1 AND range_begin >= ?2 AND range_end >= ?3 AND policy_domain = ?1
+                 AND current = 1
+             ORDER BY range_begin DESC LIMIT ?4",
         )?
         .query_map(
-            params![domain.as_str(), since, rows(limits::COMPARED_REPORTS)],
+            params![
+                domain.as_str(),
+                begun,
+                since,
+                rows(limits::COMPARED_REPORTS)
+            ],
             |row| {
                 let policy = PolicyPublished {
                     domain: domain.clone(),
@@ -40,7 +48,8 @@ pub(super) fn reported(
                     discovery_method: stated(row, 11)?,
                 };
                 Ok(Reported {
-                    reporter: row.get(0)?,
+                    org_name: row.get(0)?,
+                    email: row.get(12)?,
                     begin: row.get(1)?,
                     end: row.get(2)?,
                     policy,

@@ -8,6 +8,7 @@ fn store() -> Store {
         include_str!("../schema/0002_published.sql"),
         include_str!("../schema/0008_publish.sql"),
         include_str!("../schema/0009_unanswered.sql"),
+        include_str!("../schema/0010_evidence.sql"),
     ] {
         connection.execute_batch(schema).unwrap();
     }
@@ -34,13 +35,7 @@ fn seen(store: &Store) -> Vec<(DnsOutcome, i64, i64)> {
 }
 
 fn finding(kind: FindingKind, detail: &str) -> Finding {
-    Finding {
-        kind,
-        severity: Severity::High,
-        subject: domain(),
-        detail: detail.to_owned(),
-        publish: None,
-    }
+    Finding::new(&domain(), kind, Severity::High, detail.to_owned())
 }
 
 #[test]
@@ -203,6 +198,43 @@ fn a_source_closes_only_its_own_findings() {
 }
 
 #[test]
+fn what_a_finding_rests_on_is_kept_and_brought_up_to_date() {
+    let mut store = store();
+    let mut found = finding(FindingKind::ReporterStale, "p");
+    for published in [&["v=DMARC1; p=none"][..], &[], &["\u{e9}"]] {
+        let texts = published.iter().map(ToString::to_string).collect();
+        found.evidence = Evidence {
+            wanted: Some("policy = reject".into()),
+            published: Some(texts),
+            ttl: Some(60),
+            reported: vec![crate::dns::Statement {
+                reporter: domain(),
+                field: crate::terms::RecordTag::P,
+                said: "none".into(),
+                published: "reject".into(),
+                begin: 1,
+                end: 2,
+                published_until: None,
+            }],
+            last_report: Some(3),
+        };
+        let reports = FindingSource::Reports;
+        store
+            .set_findings(&domain(), reports, std::slice::from_ref(&found), &[], 1)
+            .unwrap();
+        let open = store.open_findings(&domain()).unwrap();
+        assert_eq!(open[0].finding, found);
+    }
+    // What a later version writes does not hide the finding.
+    store
+        .connection
+        .execute("UPDATE finding SET evidence = '[7'", [])
+        .unwrap();
+    let open = store.open_findings(&domain()).unwrap();
+    assert_eq!(open[0].finding.evidence, Evidence::default());
+}
+
+#[test]
 fn the_open_findings_of_a_domain_are_bounded() {
     let mut store = store();
     let many: Vec<_> = (0..limits::MAX_FINDINGS + 10)
@@ -234,16 +266,16 @@ fn the_latest_reports_about_the_very_domain_are_read() {
     place.add(&arrival(2), &report("2", 2, rows()));
     own.0.digest = crate::report::Digest([3; 32]);
     place.add(&arrival(3), &own);
-    let begin = own.0.metadata.begin;
-    let read = place.store.reported(&domain(), begin).unwrap();
+    let (begin, end) = (own.0.metadata.begin, own.0.metadata.end);
+    let read = place.store.reported(&domain(), end).unwrap();
     assert_eq!(read.len(), 1);
-    assert_eq!(read[0].reporter, "Reporter");
-    assert_eq!((read[0].begin, read[0].end), (begin, own.0.metadata.end));
+    assert_eq!(read[0].org_name, "Reporter");
+    assert_eq!((read[0].begin, read[0].end), (begin, end));
     let (is, was) = (&read[0].policy, &own.0.policy);
     assert_eq!((&is.p, &is.sp, &is.adkim), (&was.p, &was.sp, &was.adkim));
     assert_eq!(
         (is.pct, &is.fo, &is.testing),
         (was.pct, &was.fo, &was.testing)
     );
-    assert_eq!(place.store.reported(&domain(), begin + 1).unwrap().len(), 0);
+    assert_eq!(place.store.reported(&domain(), end + 1).unwrap().len(), 0);
 }
