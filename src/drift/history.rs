@@ -21,8 +21,8 @@ pub struct Watch {
 /// seconds; `None` if our history does not cover the range.
 ///
 /// It covers the range if an answer was known before the range began, by as much as the reporter
-/// may have kept what came before; after it ended; and in between with no silence longer than
-/// [`Watch::gap`]. `history` is in order of time.
+/// may have kept what came before; after it ended; and in between, and as long as reporters are late,
+/// with no silence longer than [`Watch::gap`]. `history` is in order of time.
 ///
 /// Resolvers keep an answer for its TTL, and longer: what was published [`Watch::propagation`] or
 /// its TTL before the range (at most [`KEPT_LONGEST`]) may have been used, and, as reporters look
@@ -38,17 +38,17 @@ pub fn covering(history: &[Period], begin: i64, end: i64, watch: Watch) -> Optio
     let at_begin = history.get(known_at(history, begin)?)?;
     let first = known_at(history, begin.saturating_sub(kept(at_begin)))?;
     let last = history.iter().position(|period| period.last_seen >= end)?;
-    let watched = history.get(first..=last)?;
+    let to = end.saturating_add(seconds(REPORT_LATENESS));
+    let behind = history.partition_point(|period| period.first_seen <= to);
+    let watched = history.get(first..behind.max(last + 1))?;
     let silent = |pair: &[Period]| pair[1].first_seen.saturating_sub(pair[0].last_seen) > watch.gap;
     if watched.windows(2).any(silent) {
         return None;
     }
-    let to = end.saturating_add(seconds(REPORT_LATENESS));
     // An answer may have been published until the next one was seen.
     let ends = |at: usize| history.get(at + 1).map_or(i64::MAX, |next| next.first_seen);
     let may_be_kept = |&at: &usize| ends(at).saturating_add(kept(&history[at])) >= begin;
     let first = (0..history.len()).find(may_be_kept)?;
-    let behind = history.partition_point(|period| period.first_seen <= to);
     Some(first..behind)
 }
 

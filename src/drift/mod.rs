@@ -22,3 +22,6 @@ pub mod tls;
 pub mod wanted;
 pub mod watch;
 pub mod webhook;
+
+#[cfg(test)]
+mod tests;
