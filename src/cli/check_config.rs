@@ -3,12 +3,27 @@
 use std::{io::Write as _, path::Path, process::ExitCode};
 
 use super::load;
-use crate::intake::hook::Secrets;
+use crate::{
+    config::Config,
+    dns::{
+        printable,
+        record::{self, Parsed},
+    },
+    drift::webhook,
+    intake::hook::Secrets,
+};
+
+/// Of the notes about wanted records, as many are printed.
+const NOTES: usize = 20;
 
 /// Reads the configuration and says what it comes to.
 pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     let config = load(path)?;
     config.hook.as_ref().map(Secrets::read).transpose()?;
+    let webhook = config.webhook.as_ref();
+    if let Some(path) = webhook.and_then(|webhook| webhook.secret_file.as_deref()) {
+        webhook::secret(path)?;
+    }
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -28,5 +43,28 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
              recipients.template: their reports come only with other addresses or by import"
         )?;
     }
+    for note in wanted(&config).take(NOTES) {
+        writeln!(out, "note: {note}")?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What could be better in the records that are wanted. They are meant as they are, so the watch
+/// does not find it amiss.
+fn wanted(config: &Config) -> impl Iterator<Item = String> {
+    config.domains.iter().flat_map(|entry| {
+        let text = entry.details.wanted.as_deref().unwrap_or_default();
+        let problems = match record::parse(text.as_bytes()) {
+            Parsed::Dmarc(record) => record.problems,
+            Parsed::NotDmarc => Vec::new(),
+        };
+        problems.into_iter().map(move |problem| {
+            let better = match problem.better.as_deref() {
+                None => String::new(),
+                Some("") => "; better without it".to_owned(),
+                Some(better) => format!("; better {}", printable(better.as_bytes())),
+            };
+            format!("{}: wanted: {problem}{better}", entry.name)
+        })
+    })
 }

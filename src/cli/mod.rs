@@ -35,6 +35,7 @@ use crate::{
     },
     data_dir,
     domain::Domain,
+    drift::webhook::BadSecret,
     intake::hook::SecretError,
     store,
 };
@@ -172,7 +173,7 @@ fn findings(config: &Config) -> Option<store::Reader> {
 
 /// The exit code of a failure: 2 for what an operator wrote, 1 for what the work came to.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let usage = error.is::<ConfigError>() || error.is::<SecretError>();
+    let usage = error.is::<ConfigError>() || error.is::<SecretError>() || error.is::<BadSecret>();
     ExitCode::from(if usage { 2 } else { 1 })
 }
 

@@ -11,7 +11,7 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -216,7 +216,7 @@ async fn post(
         .await
         .map_err(|e| passing(&e))?
         .map_err(|e| passing(&e))?;
-    let secret = secret.map_err(|e| Failure::Passing(format!("webhook.secret_file: {e}")))?;
+    let secret = secret.map_err(|e| Failure::Passing(format!("{e}: {}", e.source)))?;
     let mut request = client
         .insert(ready)
         .post(webhook.url.clone())
@@ -249,15 +249,28 @@ fn new_client() -> reqwest::Result<Client> {
         .build()
 }
 
-/// One line; without its end it must be fit for a header.
-fn secret(path: &Path) -> io::Result<HeaderValue> {
-    let mut text = Vec::new();
-    File::open(path)?
-        .take(limits::WEBHOOK_SECRET)
-        .read_to_end(&mut text)?;
-    let mut secret = HeaderValue::from_bytes(text.trim_ascii()).map_err(io::Error::other)?;
+/// The value of the secret header: one line of a file. Without its end it must be fit for a header.
+pub fn secret(path: &Path) -> Result<HeaderValue, BadSecret> {
+    let read = || {
+        let mut text = Vec::new();
+        let file = File::open(path)?;
+        file.take(limits::WEBHOOK_SECRET).read_to_end(&mut text)?;
+        HeaderValue::from_bytes(text.trim_ascii()).map_err(io::Error::other)
+    };
+    let mut secret = read().map_err(|source| BadSecret {
+        path: path.to_owned(),
+        source,
+    })?;
     secret.set_sensitive(true);
     Ok(secret)
+}
+
+/// The secret cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("webhook.secret_file: {}: expected a file with one line of text", path.display())]
+pub struct BadSecret {
+    path: PathBuf,
+    source: io::Error,
 }
 
 #[cfg(test)]

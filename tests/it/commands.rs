@@ -103,6 +103,28 @@ fn check_config_names_file_line_key_and_what_was_expected() {
 }
 
 #[test]
+fn check_config_reads_the_secret_and_lints_the_wanted_record() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("rua-milter.toml");
+    let secret = dir.path().join("secret");
+    let text = format!(
+        "[webhook]\nurl = \"https://hook.example/\"\nsecret_file = {secret:?}\n\
+         [[domain]]\nname = \"a.example\"\nwanted = \"v=DMARC1; p=none; pct=50\"\n"
+    );
+    fs::write(&path, text).expect("to write");
+    let path = path.to_str().expect("UTF-8");
+    let output = run(&["check-config", "--config", path], b"");
+    assert_eq!(output.code, 2, "{output:?}");
+    let missing = format!("webhook.secret_file: {}: expected a file", secret.display());
+    assert!(output.stderr.contains(&missing), "{output:?}");
+    fs::write(&secret, "open sesame\n").expect("to write");
+    let output = run(&["check-config", "--config", path], b"");
+    assert_eq!(output.code, 0, "{output:?}");
+    let note = "note: a.example: wanted: ";
+    assert!(output.stdout.contains(note), "{output:?}");
+}
+
+#[test]
 fn usage_is_2_and_says_what_there_is() {
     for args in [
         &["no-such-command"][..],
