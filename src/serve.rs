@@ -263,9 +263,9 @@ fn observers(
     instruments: &Arc<Instruments>,
     told: drift::webhook::Sender,
 ) -> drift::watch::Observers {
-    let (lookups, findings) = (Arc::clone(instruments), Arc::clone(instruments));
+    let (queries, findings) = (Arc::clone(instruments), Arc::clone(instruments));
     drift::watch::Observers {
-        looked_up: Box::new(move |outcome, time| lookups.dns(outcome, time)),
+        queried: Arc::new(move |outcome, time| queries.dns(outcome, time)),
         open_findings: Box::new(move |open| findings.set_findings(open)),
         changed: Box::new(move |domain, changes, at| told.tell(domain, changes, at)),
     }

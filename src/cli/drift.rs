@@ -166,7 +166,7 @@ async fn check(args: &Args, config: Option<&Config>) -> anyhow::Result<Vec<Check
         [] => &dns.servers,
         given => given,
     };
-    let resolver = Resolver::new(servers, dns.timeout)?;
+    let resolver = Resolver::new(servers, dns.timeout, dns.queries_per_second)?;
     let suffixes = dns
         .suffix_list()
         .context("reading the Public Suffix List")?;

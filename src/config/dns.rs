@@ -1,10 +1,10 @@
-//! `[dns]`: whom to ask, how often, and for how long an answer may be kept.
+//! `[dns]`: whom to ask, how often and how fast, and for how long an answer may be kept.
 
 use std::net::SocketAddr;
 
 use super::{
     Dns,
-    file::{ConfigError, SECS, Source, secs},
+    file::{ConfigError, SECS, Source, secs, within},
     raw::RawDns,
 };
 
@@ -37,6 +37,12 @@ impl Source<'_> {
             interval: self.or(raw.interval_secs.as_ref(), default.interval, SECS, |n| {
                 secs(*n)
             })?,
+            queries_per_second: self.or(
+                raw.queries_per_second.as_ref(),
+                default.queries_per_second,
+                "queries, from 1 to 10,000",
+                |n| within(*n, 1, 10_000),
+            )?,
             propagation: self.or(
                 raw.propagation_secs.as_ref(),
                 default.propagation,

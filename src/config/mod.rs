@@ -262,11 +262,13 @@ pub struct Dns {
     pub public_suffix_list: Option<PathBuf>,
     /// `timeout_secs` of one query.
     pub timeout: Duration,
-    /// `interval_secs` between two looks at a domain, ±10 %.
+    /// `interval_secs` between two looks at a domain, at most.
     pub interval: Duration,
     /// `propagation_secs`: for so long after a change, or for the TTL if that is longer, reporters
     /// may see what was published before.
     pub propagation: Duration,
+    /// `queries_per_second`.
+    pub queries_per_second: u32,
 }
 
 /// Where distributions put the Public Suffix List.
@@ -390,6 +392,7 @@ impl Default for Dns {
             timeout: Duration::from_secs(5),
             interval: Duration::from_hours(1),
             propagation: Duration::from_hours(48),
+            queries_per_second: limits::DNS_QUERIES,
         }
     }
 }

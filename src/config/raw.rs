@@ -145,6 +145,7 @@ pub struct RawDns {
     pub timeout_secs: Option<Spanned<i64>>,
     pub interval_secs: Option<Spanned<i64>>,
     pub propagation_secs: Option<Spanned<i64>>,
+    pub queries_per_second: Option<Spanned<i64>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -1,10 +1,12 @@
 //! Asking for TXT records, and telling what is known from what is not.
 //!
 //! Every doubt is [`DnsOutcome::Unknown`]: a server failure, a refusal, a timeout, a referral, a
-//! chain of aliases without an end. Nothing is kept between two questions, as each domain is
-//! asked for once an hour, and `drift` has to see what is published now.
+//! chain of aliases without an end. Names are absolute; no search list applies.
+//!
+//! Queries go out one after the other, at an even pace and to one server each, however many wait for
+//! their answers. Nothing is kept between two of them but what domains have in common ([`Cache`]).
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hickory_resolver::{
     Resolver as Hickory, TokioResolver,
@@ -17,8 +19,14 @@ use hickory_resolver::{
     },
 };
 
-use super::Answer;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, Interval, MissedTickBehavior, interval, timeout},
+};
+
+use super::{Answer, cache::Cache};
 use crate::{
+    domain::Domain,
     limits,
     terms::{DnsOutcome, DnsTrouble},
 };
@@ -34,17 +42,27 @@ pub enum LookupError {
     Start(#[source] NetError),
 }
 
-/// Asks the configured servers.
+/// Hears what a query came to, and how long that took.
+pub type Observer = dyn Fn(DnsOutcome, Duration) + Send + Sync;
+
+/// Asks the configured servers. Clones share their pace, and what they keep.
 #[derive(Clone)]
 pub struct Resolver {
     hickory: TokioResolver,
     patience: Duration,
+    pace: Arc<Mutex<Interval>>,
+    cache: Arc<Cache>,
+    observer: Option<Arc<Observer>>,
 }
 
 impl Resolver {
-    /// Makes a resolver that asks `servers`, or those of the system if there are none, and waits
-    /// `timeout` for an answer to one query.
-    pub fn new(servers: &[SocketAddr], timeout: Duration) -> Result<Self, LookupError> {
+    /// Makes a resolver that asks `servers`, or those of the system if there are none, so many
+    /// questions a second, and waits for `patience` for the answer to one. Within a runtime.
+    pub fn new(
+        servers: &[SocketAddr],
+        patience: Duration,
+        per_second: u32,
+    ) -> Result<Self, LookupError> {
         let mut builder = if servers.is_empty() {
             Hickory::builder_tokio().map_err(LookupError::System)?
         } else {
@@ -53,52 +71,47 @@ impl Resolver {
             Hickory::builder_with_config(config, TokioRuntimeProvider::default())
         };
         let options = builder.options_mut();
-        options.timeout = timeout;
+        options.timeout = patience;
         // Retries: each question is asked twice.
         options.attempts = 1;
+        // Of several servers the one that answers best; the others when it does not.
+        options.num_concurrent_reqs = 1;
         options.edns0 = true;
         options.use_hosts_file = ResolveHosts::Never;
         options.cache_size = 0;
         // It cuts the TTL that it tells to that of its cache, a day.
         options.positive_max_ttl = Some(Duration::from_secs(u64::from(u32::MAX)));
+        let mut pace = interval(Duration::from_secs(1) / per_second.max(1));
+        // Time without questions is not made up for.
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             hickory: builder.build().map_err(LookupError::Start)?,
-            patience: timeout.saturating_mul(limits::DNS_PATIENCE),
+            patience: patience.saturating_mul(limits::DNS_PATIENCE),
+            pace: Arc::new(Mutex::new(pace)),
+            cache: Arc::default(),
+            observer: None,
         })
     }
 
-    /// The TXT records at `name`, an absolute name of A-labels.
+    /// The same, heard by `observer`.
+    pub fn observed(self, observer: Arc<Observer>) -> Self {
+        let observer = Some(observer);
+        Self { observer, ..self }
+    }
+
+    /// The TXT records at `name`, A-labels, as they are now.
     pub async fn txt(&self, name: &str) -> Answer {
-        let Ok(mut name) = Name::from_ascii(name) else {
+        let Some(name) = absolute(name) else {
             return Answer::unknown(DnsTrouble::Unclear);
         };
-        // Otherwise the search list of resolv.conf is tried as well.
-        name.set_fqdn(true);
-        tokio::time::timeout(self.patience, self.ask(name))
-            .await
-            .unwrap_or_else(|_| Answer::unknown(DnsTrouble::Timeout))
-    }
-
-    /// Whether `name` is known to be an alias, wherever that leads.
-    pub async fn is_alias(&self, name: &str) -> bool {
-        let Ok(mut name) = Name::from_ascii(name) else {
-            return false;
-        };
-        name.set_fqdn(true);
-        let lookup = self.hickory.lookup(name, RecordType::CNAME);
-        let answer = tokio::time::timeout(self.patience, lookup).await;
-        answer.is_ok_and(|answer| answer.is_ok())
-    }
-
-    async fn ask(&self, name: Name) -> Answer {
-        let error = match self.hickory.txt_lookup(name.clone()).await {
+        let error = match self.query(name.clone(), RecordType::TXT).await {
             Ok(lookup) => return found(&name, &lookup),
             Err(error) => error,
         };
         if let NetError::Dns(DnsError::NoRecordsFound(none)) = &error
             && none.soa.is_none()
             && none.response_code == ResponseCode::NoError
-            && self.hickory.lookup(name, RecordType::CNAME).await.is_ok()
+            && self.query(name, RecordType::CNAME).await.is_ok()
         {
             // The resolver gives a chain of aliases up in the middle, as one without an end,
             // with the words of "no data". The end of a chain names its zone.
@@ -106,6 +119,43 @@ impl Resolver {
         }
         not_found(&error)
     }
+
+    /// The same, as they are or were some minutes ago: for names that many domains have in common.
+    /// The TTL is that of the time when it was asked.
+    pub async fn common_txt(&self, name: &Domain) -> Answer {
+        self.cache.answer(name, self.txt(name.as_str())).await
+    }
+
+    /// Whether `name` is known to be an alias, wherever that leads.
+    pub async fn is_alias(&self, name: &str) -> bool {
+        match absolute(name) {
+            Some(name) => self.query(name, RecordType::CNAME).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// Asks when it is this question's turn.
+    async fn query(&self, name: Name, kind: RecordType) -> Result<Lookup, NetError> {
+        self.pace.lock().await.tick().await;
+        let asked = Instant::now();
+        let lookup = timeout(self.patience, self.hickory.lookup(name, kind)).await;
+        let lookup = lookup.unwrap_or(Err(NetError::Timeout));
+        if let Some(observer) = &self.observer {
+            let outcome = match &lookup {
+                Ok(_) => DnsOutcome::Found,
+                Err(error) => not_found(error).outcome,
+            };
+            observer(outcome, asked.elapsed());
+        }
+        lookup
+    }
+}
+
+/// A name to which no search list of resolv.conf applies.
+fn absolute(name: &str) -> Option<Name> {
+    let mut name = Name::from_ascii(name).ok()?;
+    name.set_fqdn(true);
+    Some(name)
 }
 
 fn name_server(address: &SocketAddr) -> NameServerConfig {

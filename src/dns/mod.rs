@@ -1,8 +1,10 @@
-//! What the DNS says about our domains: [`record`] reads DMARC records, [`lookup`] fetches them.
+//! What the DNS says about our domains: [`record`] reads DMARC records, [`lookup`] fetches them,
+//! and [`cache`] keeps for some minutes what many domains have in common.
 //!
 //! The plain values here are shared by the watch, the store and the commands: an [`Answer`], the
 //! [`Period`] during which the same answer was seen, and a [`Finding`] about it.
 
+pub mod cache;
 pub mod external;
 pub mod lookup;
 pub mod psl;

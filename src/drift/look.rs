@@ -1,7 +1,8 @@
 //! Asks the DNS all that is to be known about one domain.
 //!
 //! One question at a time, each at most once, so that the number of domains looked at side by side
-//! bounds the number of queries.
+//! bounds the number of queries. What is the domain's own is asked for anew; what it has in common with
+//! others, the names above it and those of the hosts to which its reports go, may be minutes old.
 
 use std::collections::HashMap;
 
@@ -26,6 +27,7 @@ use crate::{
 pub async fn look(resolver: &Resolver, domain: &Domain) -> Seen {
     let mut asker = Asker {
         resolver,
+        domain,
         answers: HashMap::new(),
     };
     let walk = asker.walk(domain).await;
@@ -64,6 +66,7 @@ pub async fn look(resolver: &Resolver, domain: &Domain) -> Seen {
 
 struct Asker<'a> {
     resolver: &'a Resolver,
+    domain: &'a Domain,
     answers: HashMap<Domain, Answer>,
 }
 
@@ -82,7 +85,14 @@ impl Asker<'_> {
     }
 
     async fn dmarc(&mut self, domain: &Domain) -> Answer {
-        self.ask(Domain::parse(&format!("_dmarc.{domain}"))).await
+        let place = Domain::parse(&format!("_dmarc.{domain}"));
+        if let Some(name) = place.as_ref().filter(|_| domain != self.domain)
+            && !self.answers.contains_key(name)
+        {
+            let answer = self.resolver.common_txt(name).await;
+            self.answers.insert(name.clone(), answer);
+        }
+        self.ask(place).await
     }
 
     async fn walk(&mut self, domain: &Domain) -> Walk {

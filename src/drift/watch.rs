@@ -1,16 +1,15 @@
 //! The task that looks every configured domain up, again and again, and tells what changed.
 //!
-//! Lookups run side by side, at most [`limits::DNS_CONCURRENCY`]; what they bring is settled one
-//! after the other, as the store has one writer: the answer recorded, findings about it opened
-//! and closed, and the domain's latest reports compared with what is now known to have been
-//! published. (Reports are compared here rather than when they arrive: a report can only be
-//! judged once a later look has covered the end of its range.)
+//! Looks run side by side, at most [`limits::DNS_CONCURRENCY`], each when it is due ([`schedule`]); what
+//! they bring is settled one after the other, as the store has one writer: the answer recorded, findings
+//! about it opened and closed, and the domain's latest reports compared with what is now known to have
+//! been published. (Reports are compared here rather than when they arrive: a report can only be judged
+//! once a later look has covered the end of its range.)
 //!
 //! Nothing here ends the program. A failing store or DNS is logged and tried again.
 
 use std::{
-    collections::{BTreeSet, HashSet},
-    hash::{BuildHasher, Hasher, RandomState},
+    collections::HashSet,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -27,14 +26,21 @@ use super::{
     advice,
     compare::Past,
     expected::Expected,
-    history::Watch,
     look::look,
     published::{self, Seen},
-    quiet, reported, tls,
+    quiet, reported,
+    schedule::{self, Queue},
+    tls,
 };
 use crate::{
-    config::{Config, Dns},
-    dns::{Finding, lookup::Resolver, printable, psl::SuffixList, walk::Known},
+    config::Config,
+    dns::{
+        Finding,
+        lookup::{self, Resolver},
+        printable,
+        psl::SuffixList,
+        walk::Known,
+    },
     domain::Domain,
     limits,
     store::{Store, StoreError, published::Changes},
@@ -49,8 +55,8 @@ pub type Tell = dyn Fn(&Domain, &Changes, i64) + Send + Sync;
 
 /// What the watch tells the instruments.
 pub struct Observers {
-    /// A lookup came to this, and took so long.
-    pub looked_up: Box<dyn Fn(DnsOutcome, Duration) + Send + Sync>,
+    /// A query came to this, and took so long.
+    pub queried: Arc<lookup::Observer>,
     /// So many findings are open, by kind and severity.
     pub open_findings: Box<dyn Fn(FindingCounts) + Send + Sync>,
     /// Findings of a domain opened or closed; must not wait.
@@ -97,7 +103,6 @@ pub async fn run(
 /// A lookup that came to its end.
 struct Look {
     seen: Seen,
-    took: Duration,
     /// The configuration under which it began.
     generation: u64,
 }
@@ -114,7 +119,7 @@ struct Watcher {
     /// Not before this, as no resolver could be made.
     not_before: Option<Instant>,
     /// Who is next; domains whose lookup is running are not in it.
-    queue: BTreeSet<(Instant, Domain)>,
+    queue: Queue,
     running: HashSet<Domain>,
     looks: JoinSet<Look>,
 }
@@ -129,7 +134,7 @@ impl Watcher {
             resolver: None,
             suffixes: None,
             not_before: None,
-            queue: BTreeSet::new(),
+            queue: Queue::new(),
             running: HashSet::new(),
             looks: JoinSet::new(),
         }
@@ -141,12 +146,20 @@ impl Watcher {
         self.generation += 1;
         self.resolver = None;
         self.not_before = None;
+        if let Some(round) = schedule::overlong_round(&self.config) {
+            let (secs, per_second) = (round.as_secs(), self.config.dns.queries_per_second);
+            warn!(
+                secs,
+                per_second,
+                "dns.queries_per_second allows one look at each domain in this time only"
+            );
+        }
         let (before, config) = (std::mem::take(&mut self.queue), self.config.clone());
         let running = self.running.clone();
         // A million of them take a second, and mail must not wait for that.
         let queue = spawn_blocking(move || {
             drop(before);
-            everybody(&config, &running)
+            schedule::first_looks(&config, &running, Instant::now())
         });
         match queue.await {
             Ok(queue) => self.queue = queue,
@@ -201,21 +214,19 @@ impl Watcher {
         self.running.insert(domain.clone());
         let generation = self.generation;
         self.looks.spawn(async move {
-            let began = Instant::now();
             let seen = look(&resolver, &domain).await;
-            Look {
-                seen,
-                took: began.elapsed(),
-                generation,
-            }
+            Look { seen, generation }
         });
     }
 
     fn resolver(&mut self) -> Option<Resolver> {
         if self.resolver.is_none() {
             let dns = &self.config.dns;
-            match Resolver::new(&dns.servers, dns.timeout) {
-                Ok(resolver) => (self.resolver, self.not_before) = (Some(resolver), None),
+            match Resolver::new(&dns.servers, dns.timeout, dns.queries_per_second) {
+                Ok(resolver) => {
+                    self.resolver = Some(resolver.observed(self.observers.queried.clone()));
+                    self.not_before = None;
+                }
                 Err(error) => {
                     self.not_before = Some(Instant::now() + limits::DNS_RETRY);
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -228,9 +239,8 @@ impl Watcher {
 
     /// Records what a lookup brought, tells what changed, and plans the next one.
     async fn settle(&mut self, look: Look) {
-        let (domain, outcome) = (look.seen.domain.clone(), look.seen.answer.outcome);
-        debug!(%domain, %outcome, "looked up");
-        (self.observers.looked_up)(outcome, look.took);
+        let domain = look.seen.domain.clone();
+        debug!(%domain, outcome = %look.seen.answer.outcome, "looked up");
         self.running.remove(&domain);
         // A domain that was taken off the list meanwhile is none of ours any more.
         if self.config.domains.get(&domain).is_none() {
@@ -238,10 +248,10 @@ impl Watcher {
         }
         let outdated = look.generation != self.generation;
         let (config, suffixes) = (self.config.clone(), self.suffixes.clone());
+        let mut again = schedule::pause(&config, &look.seen.answer);
         let settled = self
             .with_store(move |store| settle(store, &config, suffixes.as_deref(), &look.seen, now()))
             .await;
-        let mut again = self.pause(outcome);
         match settled {
             Some(Ok(changes)) => {
                 self.tell(&domain, &changes);
@@ -262,17 +272,6 @@ impl Watcher {
                 Instant::now() + again
             };
             self.queue.insert((due, domain));
-        }
-    }
-
-    /// Until the next look at a domain: ±10 %, so that they do not come in step.
-    fn pause(&self, outcome: DnsOutcome) -> Duration {
-        // A hasher's keys are random, and others each time.
-        let random = RandomState::new().build_hasher().finish();
-        let interval = jittered(self.config.dns.interval, random);
-        match outcome {
-            DnsOutcome::Unknown => interval.min(limits::DNS_RETRY),
-            _ => interval,
         }
     }
 
@@ -321,7 +320,7 @@ fn settle(
     at: i64,
 ) -> Result<Changes, StoreError> {
     let domain = &seen.domain;
-    let gap = longest_gap(config.dns.interval);
+    let gap = schedule::longest_gap(config);
     // The domain's record under its own name, all else under the name that was asked for.
     let tls = tls::place(domain);
     let hosts = seen
@@ -353,7 +352,12 @@ fn settle(
     let history = lock(store).history(domain)?;
     let revised = lock(store).revised(domain, since)?;
     let is_organizational = matches!(seen.walk.organizational(), Known::Yes(it) if it == *domain);
-    let past = Past::new(domain, &history, as_watched(&config.dns), is_organizational);
+    let past = Past::new(
+        domain,
+        &history,
+        schedule::as_watched(config),
+        is_organizational,
+    );
     let compared: Vec<_> = reports.iter().filter_map(|r| past.compare(r)).collect();
     let mut findings = reported::findings(domain, &compared, &config.reporters.known);
     findings.extend(reported::revised(domain, revised));
@@ -365,20 +369,6 @@ fn settle(
         changes.closed.extend(more.closed);
     }
     Ok(changes)
-}
-
-/// All domains that are watched, but for those whose lookup is running, one a step.
-fn everybody(config: &Config, running: &HashSet<Domain>) -> BTreeSet<(Instant, Domain)> {
-    let mut due = Instant::now();
-    let mut queue = BTreeSet::new();
-    if config.dns.watch {
-        let names = config.domains.iter().map(|entry| entry.name);
-        for name in names.filter(|name| !running.contains(*name)) {
-            queue.insert((due, name.clone()));
-            due += limits::DNS_START_STEP;
-        }
-    }
-    queue
 }
 
 /// Closes what is open about domains that are not configured any more.
@@ -398,19 +388,6 @@ fn close_departed(
         }
     }
     Ok(closed)
-}
-
-/// Two looks in a row may fail before a time counts as unwatched, in seconds.
-pub fn longest_gap(interval: Duration) -> i64 {
-    seconds(interval.saturating_mul(3))
-}
-
-/// How the domains are watched.
-pub fn as_watched(dns: &Dns) -> Watch {
-    Watch {
-        gap: longest_gap(dns.interval),
-        propagation: seconds(dns.propagation),
-    }
 }
 
 fn log_changes(domain: &Domain, changes: &Changes) {
@@ -452,11 +429,6 @@ fn log_failure(error: &StoreError) {
     error!(%error, cause, "the watch over published records tries again");
 }
 
-fn jittered(interval: Duration, random: u64) -> Duration {
-    let percent = 90 + u32::try_from(random % 21).unwrap_or(10);
-    interval.saturating_mul(percent) / 100
-}
-
 /// UTC epoch seconds.
 fn now() -> i64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -465,19 +437,4 @@ fn now() -> i64 {
 
 fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_differs_by_a_tenth_at_most() {
-        let hour = Duration::from_hours(1);
-        for random in 0..100 {
-            let minutes = jittered(hour, random).as_secs() / 60;
-            assert!((54..=66).contains(&minutes), "{minutes}");
-        }
-        assert_ne!(jittered(hour, 1), jittered(hour, 2));
-    }
 }

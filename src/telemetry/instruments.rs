@@ -200,7 +200,7 @@ impl Instruments {
             .add(1, &[KeyValue::new("reason", reason.as_str())]);
     }
 
-    /// A DNS look-up ended.
+    /// A DNS query ended.
     pub fn dns(&self, outcome: DnsOutcome, time: Duration) {
         let attributes = [KeyValue::new("outcome", outcome.as_str())];
         self.dns_duration.record(time.as_secs_f64(), &attributes);

@@ -153,7 +153,7 @@ pub(super) const DNS_DURATION: Declaration = Declaration {
     name: "rua.dns.duration",
     shape: Shape::Histogram(SECONDS),
     unit: "s",
-    help: "Time that a DNS look-up took, by what it came to.",
+    help: "Time that a DNS query took, by what it came to.",
     attributes: &[closed("outcome", words!(DnsOutcome))],
 };
 

@@ -64,7 +64,7 @@ fn nsd() -> Nsd {
 }
 
 fn resolver(server: SocketAddr) -> Resolver {
-    Resolver::new(&[server], Duration::from_millis(500)).expect("a resolver")
+    Resolver::new(&[server], Duration::from_millis(500), 1_000).expect("a resolver")
 }
 
 async fn ask(server: SocketAddr, domain: &str) -> Answer {
@@ -275,7 +275,7 @@ fn observers(
     counts: Arc<Mutex<FindingCounts>>,
 ) -> Observers {
     Observers {
-        looked_up: Box::new(move |outcome, _| {
+        queried: Arc::new(move |outcome, _| {
             outcomes.lock().expect("no panic").insert(outcome);
         }),
         open_findings: Box::new(move |open| *counts.lock().expect("no panic") = open),

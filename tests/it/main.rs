@@ -24,6 +24,7 @@ mod lab;
 mod log;
 mod mails;
 mod many_domains;
+mod many_looks;
 mod metrics;
 mod mta;
 mod otlp;

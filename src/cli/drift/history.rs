@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     dns::{Period, printable},
     domain::Domain,
-    drift::watch::longest_gap,
+    drift::schedule::longest_gap,
     store::{Reader, published::NoAnswer},
     terms::{DnsTrouble, UNKNOWN},
 };
@@ -47,7 +47,7 @@ pub fn run(
 ) -> anyhow::Result<()> {
     for domain in &args.domains {
         let (periods, runs) = (reader.history(domain)?, reader.no_answers(domain)?);
-        let stretches = timeline(&periods, &runs, longest_gap(config.dns.interval), now);
+        let stretches = timeline(&periods, &runs, longest_gap(config), now);
         if args.json {
             json(domain, &stretches, out)?;
         } else {

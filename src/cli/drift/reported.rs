@@ -9,7 +9,7 @@ use crate::{
     domain::Domain,
     drift::{
         compare::{Compared, Comparison, Past},
-        watch::as_watched,
+        schedule::as_watched,
     },
     report::{Reported, reporters::Reporters},
     store::Reader,
@@ -55,7 +55,7 @@ pub fn run(
         // The walk that tells it for certain is not in the store.
         let registrable = suffixes.as_ref().and_then(|list| list.registrable(domain));
         let is_organizational = registrable.is_none_or(|name| name == *domain);
-        let past = Past::new(domain, &history, as_watched(&config.dns), is_organizational);
+        let past = Past::new(domain, &history, as_watched(config), is_organizational);
         let reports = reader.reported(domain, now.saturating_sub(LOOKED_BACK))?;
         let line = |report| {
             line(
