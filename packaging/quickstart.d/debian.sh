@@ -45,7 +45,7 @@ install_missing() {
         local package
         for package in "${missing[@]}"; do
             case $package in
-            postfix | nsd | prometheus) systemctl disable --quiet "$package" || true ;;
+            postfix | nsd | unbound | prometheus) systemctl disable --quiet "$package" || true ;;
             esac
         done
     fi

@@ -6,6 +6,7 @@ mod backup;
 mod commands;
 mod corpus;
 mod crash_loop;
+mod dns_servers;
 mod drift;
 mod drift_kinds;
 mod drift_reported;

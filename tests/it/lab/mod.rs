@@ -18,6 +18,7 @@ pub mod stalwart;
 pub mod strace;
 pub mod tap;
 pub mod trace;
+pub mod unbound;
 
 use std::{
     fs,

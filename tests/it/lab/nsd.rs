@@ -9,6 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Whether signatures hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    Valid,
+    Expired,
+}
+
 /// NSD with zones of ours; ended when dropped.
 pub struct Nsd {
     process: Child,
@@ -56,12 +63,42 @@ impl Nsd {
     pub fn change(&mut self, zone: &str, lines: &str) {
         let serial = self.serial(zone).expect("the zone is served");
         write_zone(self.dir.path(), zone, lines, serial + 1);
+        self.reload(zone, serial + 1);
+    }
+
+    /// The same, signed by a new key; the DS record of that. The signatures of an expired zone were good
+    /// in January 2020.
+    pub fn sign(&mut self, zone: &str, lines: &str, validity: Validity) -> String {
+        let serial = self.serial(zone).expect("the zone is served");
+        write_zone(self.dir.path(), zone, lines, serial + 1);
+        let run = |program: &str, args: &[&str]| {
+            let mut command = Command::new(program);
+            let output = command.args(args).current_dir(&self.dir).output();
+            let output = output.expect("ldnsutils is installed");
+            assert!(output.status.success(), "{program} {args:?}: {output:?}");
+            String::from_utf8(output.stdout).expect("UTF-8")
+        };
+        let key = run("ldns-keygen", &["-a", "ECDSAP256SHA256", "-k", zone]);
+        let file = format!("{zone}.zone");
+        let mut args = vec!["-f", &file];
+        if validity == Validity::Expired {
+            args.extend(["-i", "20200101000000", "-e", "20200201000000"]);
+        }
+        args.extend([&*file, key.trim()]);
+        run("ldns-signzone", &args);
+        self.reload(zone, serial + 1);
+        let ds = self.dir.path().join(format!("{}.ds", key.trim()));
+        fs::read_to_string(ds).expect("a file").trim().to_owned()
+    }
+
+    /// Has the server read its zones again, and waits for that.
+    fn reload(&mut self, zone: &str, serial: u32) {
         // The child is the server's first process; it reads the zones again.
         let pid = self.process.id().to_string();
         let sent = Command::new("kill").args(["-HUP", &pid]).status();
         assert!(sent.is_ok_and(|status| status.success()), "kill -HUP {pid}");
         let deadline = Instant::now() + Duration::from_secs(20);
-        while self.serial(zone) != Some(serial + 1) {
+        while self.serial(zone) != Some(serial) {
             assert!(Instant::now() < deadline, "NSD reads {zone} again");
             thread::sleep(Duration::from_millis(20));
         }
@@ -143,7 +180,7 @@ fn write_zone(dir: &Path, zone: &str, lines: &str, serial: u32) {
 }
 
 /// A port that is free over UDP and TCP.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     (0..100)
         .find_map(|_| {
             let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
