@@ -9,7 +9,7 @@
 //! Nothing here ends the program. A failing store or DNS is logged and tried again.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -43,7 +43,10 @@ use crate::{
     },
     domain::Domain,
     limits,
-    store::{Store, StoreError, published::Changes},
+    store::{
+        Store, StoreError,
+        published::{Changes, OpenFinding},
+    },
     terms::{DnsOutcome, FindingKind, FindingSource, Severity},
 };
 
@@ -122,6 +125,9 @@ struct Watcher {
     queue: Queue,
     running: HashSet<Domain>,
     looks: JoinSet<Look>,
+    /// Open findings. Nobody else opens or closes any, and the store would look at all of them to
+    /// count them.
+    open: BTreeMap<(FindingKind, Severity), u64>,
 }
 
 impl Watcher {
@@ -137,6 +143,7 @@ impl Watcher {
             queue: Queue::new(),
             running: HashSet::new(),
             looks: JoinSet::new(),
+            open: BTreeMap::new(),
         }
     }
 
@@ -255,12 +262,11 @@ impl Watcher {
         match settled {
             Some(Ok(changes)) => {
                 self.tell(&domain, &changes);
-                if changes != Changes::default() {
-                    self.count_findings().await;
-                }
             }
             Some(Err(error)) => {
                 log_failure(&error);
+                // Part of it may have been recorded.
+                self.count_findings().await;
                 again = again.min(limits::DNS_RETRY);
             }
             None => again = again.min(limits::DNS_RETRY),
@@ -275,18 +281,41 @@ impl Watcher {
         }
     }
 
-    fn tell(&self, domain: &Domain, changes: &Changes) {
+    fn tell(&mut self, domain: &Domain, changes: &Changes) {
+        if *changes == Changes::default() {
+            return;
+        }
         log_changes(domain, changes);
         (self.observers.changed)(domain, changes, now());
+        let key = |open: &OpenFinding| (open.finding.kind, open.finding.severity);
+        for opened in &changes.opened {
+            *self.open.entry(key(opened)).or_default() += 1;
+        }
+        for closed in &changes.closed {
+            let count = self.open.entry(key(closed)).or_default();
+            *count = count.saturating_sub(1);
+        }
+        self.open.retain(|_, count| *count > 0);
+        self.show_findings();
     }
 
-    async fn count_findings(&self) {
+    async fn count_findings(&mut self) {
         let counts = self.with_store(|store| lock(store).open_counts()).await;
         match counts {
-            Some(Ok(counts)) => (self.observers.open_findings)(counts),
+            Some(Ok(counts)) => {
+                let by_kind = |(kind, severity, count)| ((kind, severity), count);
+                self.open = counts.into_iter().map(by_kind).collect();
+                self.show_findings();
+            }
             Some(Err(error)) => log_failure(&error),
             None => {}
         }
+    }
+
+    fn show_findings(&self) {
+        let counts = self.open.iter();
+        let counts = counts.map(|(&(kind, severity), &count)| (kind, severity, count));
+        (self.observers.open_findings)(counts.collect());
     }
 
     /// Runs `f` on a blocking thread; `None` if it panicked, which is logged.
