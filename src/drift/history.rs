@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::{
     dns::Period,
     limits::{KEPT_LONGEST, REPORT_LATENESS},
+    terms::DnsOutcome,
 };
 
 /// How a domain was watched, in seconds.
@@ -52,6 +53,14 @@ pub fn covering(history: &[Period], begin: i64, end: i64, watch: Watch) -> Optio
     Some(first..behind)
 }
 
+/// Whether there was a record, and the last look was the first that found none. A zone that is being
+/// replaced, or one server of several, may have said so; it is believed when it is said again.
+pub fn has_just_gone(history: &[Period]) -> bool {
+    matches!(history, [.., was, is] if was.outcome == DnsOutcome::Found
+        && is.outcome != DnsOutcome::Found
+        && is.first_seen == is.last_seen)
+}
+
 /// The last period that began at or before `time`.
 fn known_at(history: &[Period], time: i64) -> Option<usize> {
     history.iter().rposition(|period| period.first_seen <= time)
@@ -64,7 +73,6 @@ fn seconds(duration: std::time::Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::terms::DnsOutcome;
 
     const WATCH: Watch = Watch {
         gap: 3 * HOUR,
@@ -115,6 +123,21 @@ mod tests {
         assert!(used(&history, 7 * DAY, 9 * DAY).is_none());
         assert!(used(&history, 8 * DAY, 9 * DAY).is_some());
         assert!(used(&history, 9 * DAY, 11 * DAY).is_some());
+    }
+
+    #[test]
+    fn a_record_has_just_gone_when_it_was_there_and_was_missed_once() {
+        let found = period("a", 0, 5 * DAY);
+        let gone = |first_seen, last_seen| Period {
+            outcome: DnsOutcome::NxDomain,
+            ..period("", first_seen, last_seen)
+        };
+        assert!(has_just_gone(&[found.clone(), gone(6 * DAY, 6 * DAY)]));
+        assert!(!has_just_gone(&[found.clone(), gone(6 * DAY, 7 * DAY)]));
+        // Who was never seen with one is without one.
+        assert!(!has_just_gone(&[gone(6 * DAY, 6 * DAY)]));
+        assert!(!has_just_gone(&[gone(1, 1), found]));
+        assert!(!has_just_gone(&[]));
     }
 
     #[test]

@@ -26,6 +26,7 @@ use super::{
     advice,
     compare::Past,
     expected::Expected,
+    history,
     look::look,
     published::{self, Seen},
     quiet, reported,
@@ -260,16 +261,14 @@ impl Watcher {
             .with_store(move |store| settle(store, &config, suffixes.as_deref(), &look.seen, now()))
             .await;
         match settled {
-            Some(Ok(changes)) => {
-                self.tell(&domain, &changes);
-            }
+            Some(Ok(Some(changes))) => self.tell(&domain, &changes),
             Some(Err(error)) => {
                 log_failure(&error);
                 // Part of it may have been recorded.
                 self.count_findings().await;
                 again = again.min(limits::DNS_RETRY);
             }
-            None => again = again.min(limits::DNS_RETRY),
+            Some(Ok(None)) | None => again = again.min(limits::DNS_RETRY),
         }
         if self.config.dns.watch {
             let due = if outdated {
@@ -340,14 +339,14 @@ pub(super) fn lock(store: &Mutex<Store>) -> std::sync::MutexGuard<'_, Store> {
 }
 
 /// Records what was seen and settles the findings that follow from it. An unknown answer opens and
-/// closes none.
+/// closes none. `None`: a record has just gone, and it is to be seen once more that it has.
 fn settle(
     store: &Mutex<Store>,
     config: &Config,
     suffixes: Option<&SuffixList>,
     seen: &Seen,
     at: i64,
-) -> Result<Changes, StoreError> {
+) -> Result<Option<Changes>, StoreError> {
     let domain = &seen.domain;
     let gap = schedule::longest_gap(config);
     // The domain's record under its own name, all else under the name that was asked for.
@@ -357,10 +356,16 @@ fn settle(
         .iter()
         .map(|host| (host.place.as_ref(), &host.answer));
     let answers = [(Some(domain), &seen.answer), (tls.as_ref(), &seen.tls)];
+    let mut has_gone = false;
     for (name, answer) in answers.into_iter().chain(hosts) {
-        if let Some(name) = name {
-            lock(store).record_answer(name, answer, at, gap)?;
-        }
+        let Some(name) = name else { continue };
+        lock(store).record_answer(name, answer, at, gap)?;
+        let is_absent = matches!(answer.outcome, DnsOutcome::NoData | DnsOutcome::NxDomain);
+        has_gone |= is_absent && history::has_just_gone(&lock(store).history(name)?);
+    }
+    if has_gone {
+        debug!(%domain, "a record has gone, if it has");
+        return Ok(None);
     }
     let expected = config.domains.get(domain);
     let expected = expected.map_or_else(Expected::default, |e| Expected::of(&config.domains, e));
@@ -373,7 +378,7 @@ fn settle(
         if let Some(first) = unanswered.filter(|unanswered| unanswered.count == 1) {
             warn!(%domain, trouble = %first.trouble, "the DNS says nothing about the record");
         }
-        return Ok(changes);
+        return Ok(Some(changes));
     }
 
     let since = at.saturating_sub(seconds(limits::COMPARED_REPORTS_AGE));
@@ -397,7 +402,7 @@ fn settle(
         changes.opened.extend(more.opened);
         changes.closed.extend(more.closed);
     }
-    Ok(changes)
+    Ok(Some(changes))
 }
 
 /// Closes what is open about domains that are not configured any more.
