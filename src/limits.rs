@@ -347,6 +347,8 @@ pub const METRIC_LISTENERS: usize = 64;
 /// How long one export may take unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise: the
 /// specification's default.
 pub const EXPORT: Duration = Duration::from_secs(10);
+/// How long from one export to the next unless anything says otherwise: the specification's default.
+pub const EXPORT_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Connections of Stalwart's hook at a time, one for each message; beyond, they wait in the backlog.
 pub const HOOK_CONNECTIONS: usize = 256;

@@ -64,7 +64,7 @@ pub async fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let pulse = Arc::new(Pulse::default());
     let mut tasks = JoinSet::new();
     open_doors(&mut tasks, &intake, &pulse, &stop).await?;
-    open_web(&mut tasks, &telemetry, &spool, &config.borrow(), &stop).await?;
+    open_web(&mut tasks, &telemetry, &spool, &stop).await?;
     let back = back_rooms(
         spool.clone(),
         rooms(&telemetry),
@@ -171,15 +171,14 @@ async fn open_web(
     tasks: &mut JoinSet<anyhow::Result<()>>,
     telemetry: &Telemetry,
     spool: &Spool,
-    config: &Config,
     stop: &watch::Sender<bool>,
 ) -> anyhow::Result<()> {
-    let Some(address) = config.metrics.prometheus else {
+    let Some(address) = telemetry.page else {
         return Ok(());
     };
     let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("metrics.prometheus: cannot listen on {address}"))?;
+        .with_context(|| format!("cannot serve the Prometheus page on {address}"))?;
     tracing::info!(%address, "serving /metrics and /health");
     let state = Arc::clone(spool.state());
     let healthy = move || {

@@ -79,7 +79,7 @@ mod finding;
 mod told;
 
 pub use finding::{FindingKind, FindingSource, Severity};
-pub use told::{FindingEvent, Posting};
+pub use told::{Export, FindingEvent, Posting};
 
 words! {
     /// The way by which a mail came to us.

@@ -13,16 +13,14 @@ use std::{
 use toml::Spanned;
 
 use super::{
-    After, Config, Limits, Listen, ListenAddress, Log, LogFormat, LogTarget, Metrics, Milter,
-    OtlpProtocol, Peer, Retention, Unrecognised,
+    After, Config, Limits, Listen, ListenAddress, Log, LogFormat, LogTarget, Milter, Peer,
+    Retention, Unrecognised,
     domains::{Demands, Details, DomainList, Entries, Template},
     lists::{self, WANTED, address, wanted},
     rate::{Network, Rate},
-    raw::{
-        Raw, RawDomain, RawLimits, RawListen, RawLog, RawMetrics, RawMilter, RawRate, RawRetention,
-    },
+    raw::{Raw, RawDomain, RawLimits, RawListen, RawLog, RawMilter, RawRate, RawRetention},
 };
-use crate::{domain::Domain, limits, terms::Alignment};
+use crate::{domain::Domain, terms::Alignment};
 
 /// Where the packages put the configuration.
 pub const DEFAULT_PATH: &str = "/etc/rua-milter/rua-milter.toml";
@@ -464,49 +462,6 @@ impl Source<'_> {
             )?,
         })
     }
-
-    fn metrics(&self, raw: &RawMetrics) -> Result<Metrics, ConfigError> {
-        Ok(Metrics {
-            max_domains: self.or(
-                raw.max_domains.as_ref(),
-                limits::METRIC_DOMAINS,
-                "a number from 0 to 10000",
-                |n| usize::try_from(*n).ok().filter(|n| *n <= 10_000),
-            )?,
-            prometheus: self.or(
-                raw.prometheus.as_ref(),
-                None,
-                "an address and port",
-                |text| text.parse().ok().map(Some),
-            )?,
-            otlp_endpoint: self.or(
-                raw.otlp_endpoint.as_ref(),
-                None,
-                "a URL such as \"http://127.0.0.1:4317\"",
-                |url| {
-                    let known = url.starts_with("http://") || url.starts_with("https://");
-                    known.then(|| Some(url.clone()))
-                },
-            )?,
-            otlp_protocol: self.or(
-                raw.otlp_protocol.as_ref(),
-                None,
-                "\"grpc\" or \"http/protobuf\"",
-                |text| {
-                    choose(
-                        text,
-                        &[
-                            ("grpc", Some(OtlpProtocol::Grpc)),
-                            ("http/protobuf", Some(OtlpProtocol::HttpProtobuf)),
-                        ],
-                    )
-                },
-            )?,
-            otlp_interval: self.or(raw.otlp_interval_secs.as_ref(), None, SECS, |n| {
-                secs(*n).map(Some)
-            })?,
-        })
-    }
 }
 
 pub(super) const SECS: &str = "seconds, from 1 to 604800";
@@ -522,7 +477,7 @@ pub(super) fn within<T: TryFrom<i64> + PartialOrd>(n: i64, least: T, most: T) ->
     T::try_from(n).ok().filter(|n| (least..=most).contains(n))
 }
 
-fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Option<T> {
+pub(super) fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Option<T> {
     choices
         .iter()
         .find(|(word, _)| *word == text)

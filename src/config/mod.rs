@@ -7,6 +7,7 @@ pub mod domains;
 pub mod file;
 mod hook;
 pub mod lists;
+mod metrics;
 pub mod rate;
 mod raw;
 mod reporters;
@@ -240,6 +241,25 @@ pub struct Metrics {
     pub otlp_protocol: Option<OtlpProtocol>,
     /// `otlp_interval_secs`.
     pub otlp_interval: Option<Duration>,
+    /// `otlp_compression = "gzip"`.
+    pub otlp_gzip: bool,
+    /// `otlp_temporality`.
+    pub otlp_temporality: Option<OtlpTemporality>,
+    /// `otlp_ca_file`: whom to trust instead of the system's authorities, PEM.
+    pub otlp_ca_file: Option<PathBuf>,
+    /// `otlp_headers_file`: header fields that go along, `Name: value` each line.
+    pub otlp_headers_file: Option<PathBuf>,
+}
+
+/// `metrics.otlp_temporality`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtlpTemporality {
+    /// `cumulative`: since the start.
+    Cumulative,
+    /// `delta`: since the last export.
+    Delta,
+    /// `lowmemory`: delta for what is counted and measured, cumulative for what is observed.
+    LowMemory,
 }
 
 /// `metrics.otlp_protocol`.
@@ -379,6 +399,10 @@ impl Default for Metrics {
             otlp_endpoint: None,
             otlp_protocol: None,
             otlp_interval: None,
+            otlp_gzip: false,
+            otlp_temporality: None,
+            otlp_ca_file: None,
+            otlp_headers_file: None,
         }
     }
 }

@@ -134,6 +134,10 @@ pub struct RawMetrics {
     pub otlp_endpoint: Option<Spanned<String>>,
     pub otlp_protocol: Option<Spanned<String>>,
     pub otlp_interval_secs: Option<Spanned<i64>>,
+    pub otlp_compression: Option<Spanned<String>>,
+    pub otlp_temporality: Option<Spanned<String>>,
+    pub otlp_ca_file: Option<PathBuf>,
+    pub otlp_headers_file: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]

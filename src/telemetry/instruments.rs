@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -20,9 +20,9 @@ use super::{
 use crate::{
     report::{Totals, tls::Sessions},
     terms::{
-        self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, FindingKind, Flag,
-        Kind, Outcome, Posting, Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy,
-        Verdict,
+        self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, Export, FindingKind,
+        Flag, Kind, Outcome, Posting, Rejection, SessionResult, Severity, Stage, TlsFailure,
+        TlsPolicy, Verdict,
     },
 };
 
@@ -31,6 +31,8 @@ use crate::{
 pub struct Instruments {
     /// What the spool says of itself.
     pub gauges: Arc<Gauges>,
+    /// What became of exports.
+    pub exports: Arc<Exports>,
     findings: Arc<Findings>,
     mails: Counter<u64>,
     mail_size: Counter<u64>,
@@ -61,18 +63,45 @@ pub struct Gauges {
     pub oldest_new: AtomicI64,
 }
 
+/// What became of exports by OTLP; the exporter counts, for itself among others.
+#[derive(Debug, Default)]
+pub struct Exports {
+    delivered: AtomicU64,
+    failed: AtomicU64,
+    is_failing: AtomicBool,
+}
+
+impl Exports {
+    pub(super) fn count(&self, delivered: bool) {
+        let count = if delivered {
+            &self.delivered
+        } else {
+            &self.failed
+        };
+        count.fetch_add(1, Relaxed);
+        self.is_failing.store(!delivered, Relaxed);
+    }
+
+    /// Whether the last one failed.
+    pub fn is_failing(&self) -> bool {
+        self.is_failing.load(Relaxed)
+    }
+}
+
 /// Open findings by kind and severity; not looked yet is not "none".
 type Findings = Mutex<Option<[[u64; Severity::ALL.len()]; FindingKind::ALL.len()]>>;
 
 impl Instruments {
-    pub(super) fn new(meters: &impl MeterProvider) -> Self {
+    pub(super) fn new(meters: &impl MeterProvider, exports: Arc<Exports>) -> Self {
         let meter = meters.meter(env!("CARGO_PKG_NAME"));
         let gauges = Arc::new(Gauges::default());
         observe_spool(&meter, &gauges);
         let findings = Arc::new(Findings::default());
         observe_findings(&meter, &findings);
+        observe_exports(&meter, &exports);
         Self {
             gauges,
+            exports,
             findings,
             mails: counter(&meter, &metrics::MAILS),
             mail_size: counter(&meter, &metrics::MAIL_SIZE),
@@ -91,7 +120,7 @@ impl Instruments {
 
     /// Instruments that count nothing, for commands and tests.
     pub fn disconnected() -> Self {
-        Self::new(&NoopMeterProvider::new())
+        Self::new(&NoopMeterProvider::new(), Arc::default())
     }
 
     /// A front door decided about a mail of `bytes` bytes. `listener` is its configured name,
@@ -294,6 +323,26 @@ fn observe_findings(meter: &Meter, findings: &Arc<Findings>) {
             }
         }
     });
+}
+
+/// Counted by the exporter, which is made before there are instruments.
+fn observe_exports(meter: &Meter, exports: &Arc<Exports>) {
+    let exports = Arc::clone(exports);
+    let what = &metrics::EXPORTS;
+    meter
+        .u64_observable_counter(what.name)
+        .with_unit(what.unit)
+        .with_description(what.help)
+        .with_callback(move |out| {
+            for (outcome, count) in [
+                (Export::Delivered, &exports.delivered),
+                (Export::Failed, &exports.failed),
+            ] {
+                let attributes = [KeyValue::new("outcome", outcome.as_str())];
+                out.observe(count.load(Relaxed), &attributes);
+            }
+        })
+        .build();
 }
 
 /// Seconds from `arrival` (0: none) to `now`; a clock that was set back makes no negative age.

@@ -8,9 +8,9 @@
 use crate::{
     limits,
     terms::{
-        self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, FindingKind, Flag,
-        Kind, Outcome, Posting, Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy,
-        Verdict,
+        self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, Export, FindingKind,
+        Flag, Kind, Outcome, Posting, Rejection, SessionResult, Severity, Stage, TlsFailure,
+        TlsPolicy, Verdict,
     },
 };
 
@@ -270,6 +270,14 @@ pub(super) const POSTS: Declaration = Declaration {
     attributes: &[closed("outcome", words!(Posting))],
 };
 
+pub(super) const EXPORTS: Declaration = Declaration {
+    name: "rua.otlp.exports",
+    shape: Shape::Counter,
+    unit: "{export}",
+    help: "Exports by OTLP and what became of them; a failed one was dropped.",
+    attributes: &[closed("outcome", words!(Export))],
+};
+
 /// All of them.
 pub const ALL: &[Declaration] = &[
     MAILS,
@@ -288,6 +296,7 @@ pub const ALL: &[Declaration] = &[
     FAILURES,
     FINDINGS,
     POSTS,
+    EXPORTS,
 ];
 
 #[cfg(test)]

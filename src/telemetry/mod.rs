@@ -10,7 +10,7 @@ pub mod log;
 pub mod metrics;
 mod otlp;
 
-use std::{collections::HashMap, sync::Arc, thread};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc, thread};
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::{
@@ -20,6 +20,7 @@ use opentelemetry_sdk::{
 use prometheus::{Registry, TextEncoder};
 
 use crate::{config, domain::Domain, limits};
+use instruments::Exports;
 pub use instruments::Instruments;
 use labels::DomainLabels;
 use otlp::Otlp;
@@ -41,8 +42,36 @@ pub enum TelemetryError {
         /// What it says.
         value: String,
     },
-    /// OTLP over gRPC was to start outside a tokio runtime.
-    #[error("OTLP over gRPC needs the runtime to be running")]
+    /// A file that `[metrics]` or a variable names.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line that is no header field; it may hold a secret, so it is not shown.
+    #[error("{}: line {line}: expected `Name: value`", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+    },
+    /// A file of certificates without one.
+    #[error("{} holds no certificate in PEM", .0.display())]
+    NoCertificate(PathBuf),
+    /// The variables name no address for the page.
+    #[error("OTEL_EXPORTER_PROMETHEUS_HOST and _PORT: {host:?}, {port:?} is no address")]
+    PageAddress {
+        /// The host, or its default.
+        host: String,
+        /// The port, or its default.
+        port: String,
+    },
+    /// OTLP was to start outside a tokio runtime.
+    #[error("OTLP needs the runtime to be running")]
     NoRuntime,
     /// No thread for the HTTP client.
     #[error("starting a thread for the OTLP client")]
@@ -69,6 +98,8 @@ pub struct Telemetry {
     pub instruments: Arc<Instruments>,
     /// Which domains metrics name; to be replaced on reload.
     pub labels: Arc<DomainLabels>,
+    /// Where the Prometheus page is to be served, if it is.
+    pub page: Option<SocketAddr>,
     provider: SdkMeterProvider,
     registry: Option<Registry>,
 }
@@ -95,20 +126,19 @@ fn start_with<'a>(
     domains: impl Iterator<Item = &'a Domain>,
     env: &impl Fn(&str) -> Option<String>,
 ) -> Result<Telemetry, TelemetryError> {
-    let mut exports = false;
+    let exports = Arc::new(Exports::default());
+    let page = otlp::page_address(config, env)?;
+    let mut is_read = page.is_some();
     let mut builder = SdkMeterProvider::builder()
         .with_resource(resource(node, env))
         .with_view(series_limits(config.max_domains));
     if let Some(otlp) = Otlp::resolve(config, env)? {
-        let reader = PeriodicReader::builder(otlp.exporter()?);
-        let reader = match otlp.interval {
-            Some(interval) => reader.with_interval(interval),
-            None => reader,
-        };
+        let exporter = otlp.exporter(Arc::clone(&exports))?;
+        let reader = PeriodicReader::builder(exporter).with_interval(otlp.interval);
         builder = builder.with_reader(reader.build());
-        exports = true;
+        is_read = true;
     }
-    let registry = config.prometheus.map(|_| Registry::new());
+    let registry = page.map(|_| Registry::new());
     if let Some(registry) = &registry {
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -117,18 +147,18 @@ fn start_with<'a>(
             .build()
             .map_err(TelemetryError::Prometheus)?;
         builder = builder.with_reader(exporter);
-        exports = true;
     }
     let provider = builder.build();
     // Without anybody who reads, the SDK calls every observed instrument an error.
-    let instruments = if exports {
-        Instruments::new(&provider)
+    let instruments = if is_read {
+        Instruments::new(&provider, exports)
     } else {
         Instruments::disconnected()
     };
     Ok(Telemetry {
         instruments: Arc::new(instruments),
         labels: Arc::new(DomainLabels::new(config.max_domains, domains)),
+        page,
         provider,
         registry,
     })

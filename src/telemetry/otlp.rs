@@ -2,18 +2,20 @@
 //!
 //! The SDK reads some of the variables and lets the program override them, each in its own way;
 //! [`Otlp::resolve`] settles it in one place, as a function of the file and a look-up. Headers,
-//! compression and temporality have no key in the file and are left to the SDK's own reading.
+//! compression and temporality are left to the SDK's own reading where the file says nothing.
 
-use std::{thread, time::Duration};
+mod exporter;
+mod headers;
 
-use opentelemetry_otlp::{
-    MetricExporter, Protocol, WithExportConfig, WithHttpConfig, WithTonicConfig,
-    tonic_types::transport::ClientTlsConfig,
+use std::{
+    net::{SocketAddr, ToSocketAddrs as _},
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::TelemetryError;
 use crate::{
-    config::{Metrics, OtlpProtocol},
+    config::{Metrics, OtlpProtocol, OtlpTemporality},
     limits,
 };
 
@@ -23,6 +25,11 @@ const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
 const METRICS_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL";
 const TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
 const METRICS_TIMEOUT: &str = "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT";
+const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+const METRICS_CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE";
+const INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
+const PAGE_HOST: &str = "OTEL_EXPORTER_PROMETHEUS_HOST";
+const PAGE_PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
 const EXPORTERS: &str = "OTEL_METRICS_EXPORTER";
 const DISABLED: &str = "OTEL_SDK_DISABLED";
 
@@ -34,8 +41,16 @@ pub(super) struct Otlp {
     pub endpoint: String,
     /// Of one export, retries included.
     pub timeout: Duration,
-    /// `None`: as the SDK reads `OTEL_METRIC_EXPORT_INTERVAL`.
-    pub interval: Option<Duration>,
+    /// From the start of one export to the start of the next.
+    pub interval: Duration,
+    /// `false`: as the SDK reads `OTEL_EXPORTER_OTLP_COMPRESSION`.
+    pub gzip: bool,
+    /// `None`: as the SDK reads `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`.
+    pub temporality: Option<OtlpTemporality>,
+    /// Whom to trust; `None`: the system's authorities.
+    pub ca_file: Option<PathBuf>,
+    /// What goes along besides what the variables say.
+    pub headers_file: Option<PathBuf>,
 }
 
 impl Otlp {
@@ -52,75 +67,78 @@ impl Otlp {
         Ok(Some(Self {
             protocol,
             endpoint: endpoint(protocol, file, &env),
-            timeout: env(METRICS_TIMEOUT)
-                .or_else(|| env(TIMEOUT))
-                .and_then(|millis| millis.parse().ok())
-                .map_or(limits::EXPORT, Duration::from_millis),
-            interval: file.otlp_interval,
+            timeout: millis(METRICS_TIMEOUT, &env)
+                .or_else(|| millis(TIMEOUT, &env))
+                .unwrap_or(limits::EXPORT),
+            interval: file
+                .otlp_interval
+                .or_else(|| millis(INTERVAL, &env))
+                .unwrap_or(limits::EXPORT_INTERVAL),
+            gzip: file.otlp_gzip,
+            temporality: file.otlp_temporality,
+            ca_file: file.otlp_ca_file.clone().or_else(|| {
+                let variable = env(METRICS_CERTIFICATE).or_else(|| env(CERTIFICATE));
+                variable.map(PathBuf::from)
+            }),
+            headers_file: file.otlp_headers_file.clone(),
         }))
-    }
-
-    /// Makes the exporter; it connects when it first has something to say. Over gRPC, only
-    /// within a tokio runtime.
-    pub fn exporter(&self) -> Result<MetricExporter, TelemetryError> {
-        match self.protocol {
-            OtlpProtocol::Grpc => self.grpc(),
-            OtlpProtocol::HttpProtobuf => self.http(),
-        }
-    }
-
-    fn grpc(&self) -> Result<MetricExporter, TelemetryError> {
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(TelemetryError::NoRuntime);
-        }
-        let builder = MetricExporter::builder()
-            .with_tonic()
-            .with_endpoint(&self.endpoint)
-            .with_timeout(self.timeout);
-        let builder = if self.endpoint.starts_with("http://") {
-            builder
-        } else {
-            // Left alone, the exporter would trust no root at all. Reading the system's roots
-            // fails where there are none, so they are read only when needed.
-            builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots())
-        };
-        Ok(builder.build()?)
-    }
-
-    fn http(&self) -> Result<MetricExporter, TelemetryError> {
-        let timeout = self.timeout;
-        // The reader exports from a thread of its own, where only a blocking client works; and
-        // such a client may not be made on a thread of the runtime.
-        let client = thread::Builder::new()
-            .name("otlp-client".into())
-            .spawn(move || {
-                reqwest::blocking::Client::builder()
-                    .timeout(timeout)
-                    .redirect(reqwest::redirect::Policy::none())
-                    .build()
-            })
-            .map_err(TelemetryError::Thread)?
-            .join()
-            .map_err(|_| TelemetryError::ClientPanicked)??;
-        let builder = MetricExporter::builder()
-            .with_http()
-            .with_http_client(client)
-            .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(&self.endpoint)
-            .with_timeout(self.timeout);
-        Ok(builder.build()?)
     }
 }
 
-fn is_wanted(file: &Metrics, env: &impl Fn(&str) -> Option<String>) -> bool {
-    if env(DISABLED).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return false;
+/// Where the Prometheus page is served; `None`: nowhere.
+pub(super) fn page_address(
+    file: &Metrics,
+    env: &impl Fn(&str) -> Option<String>,
+) -> Result<Option<SocketAddr>, TelemetryError> {
+    let env = |name: &str| env(name).filter(|value| !value.is_empty());
+    if file.prometheus.is_some() || is_disabled(&env) || !is_listed("prometheus", &env) {
+        return Ok(file.prometheus);
     }
-    file.otlp_endpoint.is_some()
-        || match env(EXPORTERS) {
-            Some(list) => list.split(',').any(|name| name.trim() == "otlp"),
-            None => env(METRICS_ENDPOINT).or_else(|| env(ENDPOINT)).is_some(),
-        }
+    let host = env(PAGE_HOST).unwrap_or_else(|| "localhost".into());
+    let port = env(PAGE_PORT).unwrap_or_else(|| "9464".into());
+    let resolved = port.parse().ok().and_then(|port: u16| {
+        let host = host.trim_matches(['[', ']']);
+        (host, port).to_socket_addrs().ok()?.next()
+    });
+    resolved
+        .map(Some)
+        .ok_or(TelemetryError::PageAddress { host, port })
+}
+
+/// Reads a file that the operator named.
+fn read(path: &Path) -> Result<String, TelemetryError> {
+    std::fs::read_to_string(path).map_err(|source| TelemetryError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// A time in milliseconds. What is none is told and passed over, as the specification asks; zero
+/// would export without a pause.
+fn millis(variable: &str, env: &impl Fn(&str) -> Option<String>) -> Option<Duration> {
+    let value = env(variable)?;
+    let millis = value.trim().parse().ok().filter(|millis| *millis > 0);
+    if millis.is_none() {
+        tracing::warn!(variable, value, "expected milliseconds; the default holds");
+    }
+    millis.map(Duration::from_millis)
+}
+
+fn is_disabled(env: &impl Fn(&str) -> Option<String>) -> bool {
+    env(DISABLED).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+fn is_listed(exporter: &str, env: &impl Fn(&str) -> Option<String>) -> bool {
+    env(EXPORTERS).is_some_and(|list| list.split(',').any(|name| name.trim() == exporter))
+}
+
+/// What the file asks for stands, whatever the variables switch off.
+fn is_wanted(file: &Metrics, env: &impl Fn(&str) -> Option<String>) -> bool {
+    let by_variables = || match env(EXPORTERS) {
+        Some(_) => is_listed("otlp", env),
+        None => env(METRICS_ENDPOINT).or_else(|| env(ENDPOINT)).is_some(),
+    };
+    file.otlp_endpoint.is_some() || (!is_disabled(env) && by_variables())
 }
 
 fn protocol(
@@ -204,10 +222,66 @@ mod tests {
         ] {
             assert_eq!(resolve(&silent, env).unwrap(), None, "{env:?}");
         }
+    }
+
+    #[test]
+    fn what_the_file_asks_for_is_not_switched_off() {
+        for env in [(DISABLED, "true"), (EXPORTERS, "none")] {
+            assert!(resolve(&file("http://c"), &[env]).unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn the_page_is_where_the_file_says_or_where_the_variables_ask_for_it() {
+        let silent = Metrics::default();
+        let page = |file: &Metrics, env: &[(&str, &str)]| {
+            let env: std::collections::HashMap<_, _> = env.iter().copied().collect();
+            page_address(file, &|name| env.get(name).map(ToString::to_string))
+        };
+        let at = |text: &str| Some(text.parse().unwrap());
+        let wanted = (EXPORTERS, "otlp, prometheus");
+        let host = (PAGE_HOST, "127.0.0.2");
+        assert_eq!(page(&silent, &[]).unwrap(), None);
+        assert_eq!(page(&silent, &[host]).unwrap(), None);
         assert_eq!(
-            resolve(&file("http://c"), &[(DISABLED, "true")]).unwrap(),
-            None
+            page(&silent, &[wanted, host]).unwrap(),
+            at("127.0.0.2:9464")
         );
+        let port = (PAGE_PORT, "1");
+        let disabled = (DISABLED, "true");
+        let own = (PAGE_HOST, "[::1]");
+        assert_eq!(page(&silent, &[wanted, own, port]).unwrap(), at("[::1]:1"));
+        assert_eq!(page(&silent, &[wanted, host, disabled]).unwrap(), None);
+        assert!(page(&silent, &[wanted, (PAGE_PORT, "http")]).is_err());
+        let file = Metrics {
+            prometheus: at("127.0.0.1:9525"),
+            ..Metrics::default()
+        };
+        assert_eq!(
+            page(&file, &[wanted, host, disabled]).unwrap(),
+            file.prometheus
+        );
+    }
+
+    #[test]
+    fn certificates_are_those_of_the_file_then_of_the_variables() {
+        let mut file = file("https://c");
+        let env = [(CERTIFICATE, "/general"), (METRICS_CERTIFICATE, "/metrics")];
+        let ca = |file: &Metrics, env: &[_]| on(file, env).ca_file;
+        assert_eq!(ca(&file, &[]), None);
+        assert_eq!(ca(&file, &env[..1]), Some("/general".into()));
+        assert_eq!(ca(&file, &env), Some("/metrics".into()));
+        file.otlp_ca_file = Some("/file".into());
+        assert_eq!(ca(&file, &env), Some("/file".into()));
+    }
+
+    #[test]
+    fn an_interval_of_nothing_is_the_default() {
+        let interval = |value| on(&file("http://c"), &[(INTERVAL, value)]).interval;
+        assert_eq!(interval("200"), Duration::from_millis(200));
+        for wrong in ["0", "-1", "60s"] {
+            assert_eq!(interval(wrong), limits::EXPORT_INTERVAL, "{wrong}");
+        }
     }
 
     #[test]
@@ -223,7 +297,7 @@ mod tests {
         let got = on(&file, &env);
         assert_eq!(got.protocol, OtlpProtocol::HttpProtobuf);
         assert_eq!(got.endpoint, "http://file:1/v1/metrics");
-        assert_eq!(got.interval, Some(Duration::from_secs(7)));
+        assert_eq!(got.interval, Duration::from_secs(7));
         file.otlp_protocol = Some(OtlpProtocol::Grpc);
         let got = on(&file, &env);
         assert_eq!(

@@ -88,6 +88,7 @@ fn the_page_shows_every_instrument_and_no_other() {
         "rua_dns_duration_seconds",
         "rua_mail_size_bytes_total",
         "rua_mails_total",
+        "rua_otlp_exports_total",
         "rua_parked_total",
         "rua_spool_entries",
         "rua_spool_oldest_age_seconds",

@@ -1,4 +1,4 @@
-//! The words of the webhook.
+//! The words of the webhook and of the collector: who is told, and whether he heard.
 
 use std::{fmt, str::FromStr};
 
@@ -21,5 +21,13 @@ words! {
         GivenUp = "given_up",
         /// The queue was full, or the program ended.
         Dropped = "dropped",
+    }
+
+    /// What became of an export by OTLP.
+    Export {
+        /// The collector took it.
+        Delivered = "delivered",
+        /// It did not, or not in time.
+        Failed = "failed",
     }
 }

@@ -3,6 +3,7 @@
 
 mod aggregate;
 mod backup;
+mod collectors;
 mod commands;
 mod corpus;
 mod crash_loop;

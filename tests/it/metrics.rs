@@ -49,6 +49,7 @@ fn on_page(text: &str) -> Series {
     let lines = text.lines().filter(|line| {
         !line.starts_with('#') && !line.starts_with("target_info") && !line.contains("_bucket{")
     });
+    let lines = lines.filter(|line| !is_its_own(line));
     lines
         .map(|line| {
             let (series, value) = line.rsplit_once(' ').expect("a value");
@@ -65,8 +66,14 @@ fn on_page(text: &str) -> Series {
         .collect()
 }
 
+/// What counts the exports themselves is never the same twice.
+fn is_its_own(name: &str) -> bool {
+    name.starts_with("rua_otlp") || name.starts_with("rua.otlp")
+}
+
 fn at_collector(collector: &Receiver) -> Series {
     let points = collector.metrics().into_iter();
+    let points = points.filter(|point| !is_its_own(&point.name));
     points
         .map(|point| ((point.name, point.attributes), point.value))
         .collect()

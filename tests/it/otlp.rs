@@ -66,6 +66,8 @@ type Series = (Attributes, String, Attributes);
 
 #[derive(Clone, Default)]
 struct Received {
+    /// Header fields of the last request, and the temporality of its counters.
+    request: Arc<Mutex<(HeaderMap, i32)>>,
     last: Arc<Mutex<BTreeMap<Series, f64>>>,
     news: Arc<Notify>,
 }
@@ -112,6 +114,11 @@ impl Receiver {
                 value,
             })
             .collect()
+    }
+
+    /// Header fields of the last request, and the temporality of its counters.
+    pub fn last_request(&self) -> (HeaderMap, i32) {
+        self.received.request.lock().expect("not poisoned").clone()
     }
 
     /// The sum over all points that [`Point::is`] holds for; `None` when there is none.
@@ -165,7 +172,8 @@ impl MetricsService for Received {
         &self,
         request: tonic::Request<ExportMetricsServiceRequest>,
     ) -> Result<tonic::Response<ExportMetricsServiceResponse>, tonic::Status> {
-        self.take(request.into_inner());
+        let headers = request.metadata().clone().into_headers();
+        self.take(headers, request.into_inner());
         Ok(tonic::Response::new(ExportMetricsServiceResponse::default()))
     }
 }
@@ -189,12 +197,23 @@ async fn over_http(
         &*body
     };
     let request = ExportMetricsServiceRequest::decode(body).map_err(|_| StatusCode::BAD_REQUEST)?;
-    received.take(request);
+    received.take(headers, request);
     Ok(ExportMetricsServiceResponse::default().encode_to_vec())
 }
 
 impl Received {
-    fn take(&self, request: ExportMetricsServiceRequest) {
+    fn take(&self, headers: HeaderMap, request: ExportMetricsServiceRequest) {
+        let metrics = request
+            .resource_metrics
+            .iter()
+            .flat_map(|r| &r.scope_metrics);
+        let counters = metrics.flat_map(|scope| &scope.metrics);
+        let mut temporality = counters.filter_map(|metric| match &metric.data {
+            Some(Data::Sum(sum)) => Some(sum.aggregation_temporality),
+            _ => None,
+        });
+        let seen = (headers, temporality.next().unwrap_or_default());
+        *self.request.lock().expect("not poisoned") = seen;
         let mut last = self.last.lock().expect("not poisoned");
         for from in request.resource_metrics {
             let resource = attributes(&from.resource.unwrap_or_default().attributes);

@@ -27,6 +27,7 @@ fn config(protocol: OtlpProtocol, endpoint: &str) -> Metrics {
         otlp_endpoint: Some(endpoint.to_owned()),
         otlp_protocol: Some(protocol),
         otlp_interval: Some(Duration::from_hours(1)),
+        ..Metrics::default()
     }
 }
 
