@@ -347,6 +347,12 @@ pub const METRIC_LISTENERS: usize = 64;
 /// How long one export may take unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise: the
 /// specification's default.
 pub const EXPORT: Duration = Duration::from_secs(10);
+/// Reporters that metrics name besides the large ones; the rest is `other`.
+pub const METRIC_REPORTERS: usize = 200;
+/// Pause between two looks at the report store for what metrics show of it.
+pub const STATES_LOOK: Duration = Duration::from_secs(10);
+/// Look-ups in a row that say nothing, from which on DNS is taken to be out of order.
+pub const DNS_UNANSWERED: u32 = 3;
 /// How long from one export to the next unless anything says otherwise: the specification's default.
 pub const EXPORT_INTERVAL: Duration = Duration::from_mins(1);
 

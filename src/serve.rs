@@ -26,14 +26,15 @@ use crate::{
     archive::{self, Archive},
     config::{Config, file},
     data_dir, drift,
-    intake::{Intake, hook, milter, milter::listener::MilterListener},
+    intake::{Closing, Intake, hook, milter, milter::listener::MilterListener},
     limits,
-    pipeline::{Rooms, retention, upgrade, worker},
+    pipeline::{Rooms, observe, retention, upgrade, worker},
     sockets,
     spool::{self, Spool, State},
     store::{self, Store},
-    telemetry::{self, Telemetry, instruments::Instruments},
-    web,
+    telemetry::{self, Telemetry, faults::Faults, instruments::Instruments},
+    terms::Fault,
+    web::{self, Health},
 };
 
 /// Tasks still running this long after they were asked to end are left behind; nothing that
@@ -47,7 +48,8 @@ pub async fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let signals = Signals::listen()?;
     let _lock = data_dir::lock(&config.data_dir)?;
     let names = config.domains.iter().map(|entry| entry.name);
-    let telemetry = telemetry::start(&config.metrics, &config.node, names)?;
+    let known = &config.reporters.known;
+    let telemetry = telemetry::start(&config.metrics, &config.node, names, known)?;
     let gauges = Arc::clone(&telemetry.instruments.gauges);
     let (spool, writer) = spool::open(&config.data_dir, config.limits, gauges)?;
     if config.domains.is_empty() {
@@ -64,9 +66,10 @@ pub async fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let pulse = Arc::new(Pulse::default());
     let mut tasks = JoinSet::new();
     open_doors(&mut tasks, &intake, &pulse, &stop).await?;
-    open_web(&mut tasks, &telemetry, &spool, &stop).await?;
+    open_web(&mut tasks, &telemetry, &spool, &intake.closing, &stop).await?;
     let back = back_rooms(
         spool.clone(),
+        Arc::clone(&telemetry.instruments.faults),
         rooms(&telemetry),
         config.clone(),
         stop.subscribe(),
@@ -171,6 +174,7 @@ async fn open_web(
     tasks: &mut JoinSet<anyhow::Result<()>>,
     telemetry: &Telemetry,
     spool: &Spool,
+    closing: &Arc<Closing>,
     stop: &watch::Sender<bool>,
 ) -> anyhow::Result<()> {
     let Some(address) = telemetry.page else {
@@ -179,18 +183,21 @@ async fn open_web(
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot serve the Prometheus page on {address}"))?;
-    tracing::info!(%address, "serving /metrics and /health");
-    let state = Arc::clone(spool.state());
-    let healthy = move || {
-        if state.is_failing() {
-            Err("the spool cannot be written")
+    tracing::info!(%address, "serving /metrics, /livez and /readyz");
+    let (state, closing) = (Arc::clone(spool.state()), Arc::clone(closing));
+    let faults = Arc::clone(&telemetry.instruments.faults);
+    let health = move || Health {
+        // A listener that ends by itself ends the program; so what is left is that we end.
+        not_ready: if state.is_failing() {
+            Some("the spool cannot be written")
         } else {
-            Ok(())
-        }
+            closing.is_closed().then_some("shutting down")
+        },
+        degraded: faults.list(),
     };
     let page = telemetry.renderer();
     let stop = stopped(stop);
-    tasks.spawn(async move { Ok(web::serve(listener, page, healthy, stop).await?) });
+    tasks.spawn(async move { Ok(web::serve(listener, page, health, stop).await?) });
     Ok(())
 }
 
@@ -198,11 +205,13 @@ async fn open_web(
 fn rooms(telemetry: &Telemetry) -> impl FnOnce(Arc<Mutex<Store>>, Archive) -> Rooms + use<> {
     let instruments = Arc::clone(&telemetry.instruments);
     let labels = Arc::clone(&telemetry.labels);
+    let reporters = Arc::clone(&telemetry.reporters);
     move |store, archive| Rooms {
         store,
         archive,
         instruments,
         labels,
+        reporters,
     }
 }
 
@@ -210,6 +219,7 @@ fn rooms(telemetry: &Telemetry) -> impl FnOnce(Arc<Mutex<Store>>, Archive) -> Ro
 /// watches.
 async fn back_rooms(
     spool: Spool,
+    faults: Arc<Faults>,
     rooms: impl FnOnce(Arc<Mutex<Store>>, Archive) -> Rooms,
     config: watch::Receiver<Arc<Config>>,
     mut stop: watch::Receiver<bool>,
@@ -228,6 +238,7 @@ async fn back_rooms(
             Ok(opened) => break opened,
             Err(error) => error,
         };
+        faults.set_back_rooms(Some(Fault::Store));
         tracing::error!(
             error = format!("{error:#}"),
             "cannot open the report store; reports wait in the spool"
@@ -238,6 +249,7 @@ async fn back_rooms(
         }
         pause = (pause * 2).min(limits::RETRY_LONGEST);
     };
+    let path = dir.join(store::FILE);
     let store = Arc::new(Mutex::new(store));
     let rooms = Arc::new(rooms(Arc::clone(&store), archive));
     let (told, queue) = drift::webhook::queue(config.clone(), Arc::clone(&rooms.instruments));
@@ -250,6 +262,7 @@ async fn back_rooms(
         worker::run(spool.clone(), Arc::clone(&rooms), config.clone(), stopped()),
         upgrade::retry_parked(&spool, stopped()),
         upgrade::reread(Arc::clone(&rooms), &spool, config.clone(), stopped()),
+        observe::run(Arc::clone(&rooms), path, stopped()),
         retention::run(rooms, spool.clone(), config.clone(), stopped()),
         drift::webhook::run(queue, config.clone(), stopped()),
         drift::watch::run(store, config, observers, stopped()),
@@ -350,6 +363,8 @@ fn reload(path: &Path, config: &watch::Sender<Arc<Config>>, spool: &Spool, telem
     telemetry
         .labels
         .replace(new.domains.iter().map(|entry| entry.name));
+    let known: Vec<_> = new.reporters.known.names().collect();
+    telemetry.reporters.replace(&known);
     tracing::info!(domains = new.domains.len(), "configuration reloaded");
     config.send_replace(Arc::new(new));
 }

@@ -79,7 +79,7 @@ mod finding;
 mod told;
 
 pub use finding::{FindingKind, FindingSource, Severity};
-pub use told::{Export, FindingEvent, Posting};
+pub use told::{Export, Fault, FindingEvent, Posting};
 
 words! {
     /// The way by which a mail came to us.

@@ -7,6 +7,7 @@ use clap::{CommandFactory, ValueEnum};
 use clap_complete::Shell;
 
 use super::Cli;
+use crate::telemetry::manual;
 
 /// What to write, and where.
 #[derive(Debug, clap::Args)]
@@ -53,7 +54,8 @@ fn commands(program: &clap::Command) -> Vec<(String, &clap::Command)> {
 
 /// One page of the program: the commands are part of it, as an operator looks for them in one
 /// place. What the table of commands does not say (verdicts, files, signals) is written by hand,
-/// as are the pages of the configuration and of the MTAs. They go to `man8`, `man5` and `man7`, as
+/// as are the pages of the configuration and of the MTAs; that of the metrics comes from their
+/// declarations. They go to `man8`, `man5` and `man7`, as
 /// below a MANPATH.
 fn man(dir: &std::path::Path) -> anyhow::Result<()> {
     let mut page = Vec::new();
@@ -104,6 +106,7 @@ fn man(dir: &std::path::Path) -> anyhow::Result<()> {
         ("man8", "rua-milter.8", page),
         ("man5", "rua-milter.toml.5", configuration),
         ("man7", "rua-milter-mta.7", mtas),
+        ("man7", "rua-milter-metrics.7", manual::page().into_bytes()),
     ] {
         let dir = dir.join(section);
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;

@@ -71,6 +71,7 @@ impl Hand {
             archive: Archive::open(&dir.join(archive::FOLDER))?,
             instruments: Arc::new(Instruments::disconnected()),
             labels: Arc::new(DomainLabels::new(0, [])),
+            reporters: Arc::new(DomainLabels::new(0, [])),
         });
         let (config, current) = watch::channel(Arc::clone(&self.config));
         let (stop, mut stopped) = watch::channel(false);

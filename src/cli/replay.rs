@@ -272,6 +272,7 @@ fn rooms(store: Store, dir: &Path) -> anyhow::Result<Rooms> {
         archive: Archive::open(&dir.join(archive::FOLDER))?,
         instruments: Arc::new(Instruments::disconnected()),
         labels: Arc::new(DomainLabels::new(0, [])),
+        reporters: Arc::new(DomainLabels::new(0, [])),
     })
 }
 

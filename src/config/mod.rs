@@ -233,7 +233,7 @@ pub enum LogFormat {
 pub struct Metrics {
     /// `max_domains`: configured domains that metrics name.
     pub max_domains: usize,
-    /// `prometheus`: where `/metrics` and `/health` are served.
+    /// `prometheus`: where `/metrics`, `/livez` and `/readyz` are served.
     pub prometheus: Option<SocketAddr>,
     /// `otlp_endpoint`: the collector's base URL.
     pub otlp_endpoint: Option<String>,

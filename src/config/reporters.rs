@@ -7,12 +7,16 @@ use super::{
     file::{ConfigError, Source},
     raw::RawReporters,
 };
-use crate::{domain::Domain, report::reporters};
+use crate::{domain::Domain, limits, report::reporters};
 
 impl Source<'_> {
     pub(super) fn reporters(&self, raw: &RawReporters) -> Result<Reporters, ConfigError> {
         let name = |raw| self.value(raw, "a domain name", |name: &String| Domain::parse(name));
-        let own = raw.known.iter().map(name).collect::<Result<_, _>>()?;
+        let own = raw.known.iter().map(name).collect::<Result<Vec<_>, _>>()?;
+        if let Some(beyond) = raw.known.get(limits::METRIC_REPORTERS) {
+            let most = limits::METRIC_REPORTERS;
+            return Err(self.wrong(&beyond.span(), format!("expected {most} reporters at most")));
+        }
         let expected = "days, from 1 to 90, or 0 for what is learnt";
         let silent_after = self.or(raw.silent_days.as_ref(), None, expected, |n| match *n {
             0 => Some(None),

@@ -133,6 +133,11 @@ impl Closing {
         self.begin.notify_waiters();
     }
 
+    /// Whether [`Closing::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.begun.load(SeqCst)
+    }
+
     /// Resolves once [`Closing::close`] was called.
     pub async fn closed(self: Arc<Self>) {
         let begin = self.begin.notified();

@@ -6,6 +6,7 @@
 //! counts. Every step may be done again after a crash and changes nothing then.
 
 mod background;
+pub mod observe;
 mod read;
 pub mod rebuild;
 pub mod replay;
@@ -23,7 +24,7 @@ use crate::{
     archive::{self, Archive},
     config::Config,
     domain::Domain,
-    report::{self, Digest, Totals, tls::Sessions},
+    report::{self, Digest, Totals, reporters::Reporters, tls::Sessions},
     spool::{Entry, Parked, Settled, Trial},
     store::{Arrival, Batch, Recorded, Store, StoreError},
     telemetry::{instruments::Instruments, labels::DomainLabels},
@@ -42,6 +43,8 @@ pub struct Rooms {
     pub instruments: Arc<Instruments>,
     /// Which domains metrics name.
     pub labels: Arc<DomainLabels>,
+    /// Which reporters they name.
+    pub reporters: Arc<DomainLabels>,
 }
 
 impl Rooms {
@@ -95,7 +98,10 @@ pub fn work(
             let id = parts.entry.id;
             let arrival = arrival(parts.entry, *archived, trial.name(), config);
             // A long document is read a second time here.
-            match trial.of(id, || store_or_blame(batch, parts, &arrival, &mut counts))? {
+            let known = &config.reporters.known;
+            match trial.of(id, || {
+                store_or_blame(batch, parts, &arrival, known, &mut counts)
+            })? {
                 None => settled.done.push(id),
                 Some(parked) => {
                     settled.parked.push(parked);
@@ -111,6 +117,7 @@ pub fn work(
     rooms
         .instruments
         .stage(Stage::StoreCommit, started.elapsed());
+    rooms.instruments.committed(Stage::StoreCommit, parts.len());
     for count in counts {
         count.give(rooms);
     }
@@ -154,6 +161,8 @@ fn archive_new(
     if !mails.is_empty() {
         let started = Instant::now();
         rooms.archive.put(&mails)?;
+        let bytes = mails.iter().map(|mail| mail.raw.len() as u64).sum();
+        rooms.instruments.archived(mails.len(), bytes);
         rooms.instruments.stage(Stage::Archive, started.elapsed());
     }
     Ok(kept)
@@ -181,10 +190,11 @@ fn store_or_blame(
     batch: &mut Batch<'_>,
     parts: &Parts<'_>,
     arrival: &Arrival,
+    reporters: &Reporters,
     counts: &mut Vec<Count>,
 ) -> Result<Option<Parked>, StoreError> {
     let before = counts.len();
-    match batch.savepoint(|batch| store_entry(batch, parts, arrival, counts)) {
+    match batch.savepoint(|batch| store_entry(batch, parts, arrival, reporters, counts)) {
         Err(error) => {
             let Some(reason) = error.rejection() else {
                 return Err(error);
@@ -203,6 +213,7 @@ fn store_entry(
     batch: &mut Batch<'_>,
     parts: &Parts<'_>,
     arrival: &Arrival,
+    reporters: &Reporters,
     counts: &mut Vec<Count>,
 ) -> Result<Option<Parked>, StoreError> {
     let mut parked = None;
@@ -215,7 +226,8 @@ fn store_entry(
                 };
                 let recorded = add(batch, parts, whole, &arrival)?;
                 if !recorded.redone {
-                    counts.push(Count::report(whole, recorded.outcome));
+                    let reporter = whole.reporter(reporters);
+                    counts.push(Count::report(whole, recorded.outcome, reporter));
                 }
             }
             Found::Rejected {
@@ -267,6 +279,8 @@ enum Count {
         kind: Kind,
         outcome: Outcome,
         domain: Domain,
+        /// `None`: not one of the known.
+        reporter: Option<Domain>,
         flags: Vec<Flag>,
         sums: Sums,
     },
@@ -319,11 +333,12 @@ fn flags(body: &Body, outcome: Outcome) -> Vec<Flag> {
 }
 
 impl Count {
-    fn report(whole: &Whole, outcome: Outcome) -> Self {
+    fn report(whole: &Whole, outcome: Outcome, reporter: Option<Domain>) -> Self {
         Self::Report {
             kind: whole.kind(),
             outcome,
             domain: whole.covering.clone(),
+            reporter,
             flags: flags(&whole.body, outcome),
             sums: if outcome == Outcome::Stored {
                 Sums::of(&whole.body)
@@ -334,17 +349,22 @@ impl Count {
     }
 
     fn give(self, rooms: &Rooms) {
-        let (kind, outcome, domain, flags, sums) = match self {
+        let (kind, outcome, domain, reporter, flags, sums) = match self {
             Self::Parked(reason) => return rooms.instruments.rejected(reason),
             Self::Report {
                 kind,
                 outcome,
                 domain,
+                reporter,
                 flags,
                 sums,
-            } => (kind, outcome, rooms.labels.label(&domain), flags, sums),
+            } => {
+                let domain = rooms.labels.label(&domain);
+                let reporter = rooms.reporters.label_of(reporter.as_ref());
+                (kind, outcome, domain, reporter, flags, sums)
+            }
         };
-        rooms.instruments.report(kind, outcome, &domain);
+        rooms.instruments.report(kind, outcome, &domain, &reporter);
         for flag in flags {
             rooms.instruments.flagged(kind, flag);
         }
@@ -377,6 +397,7 @@ mod tests {
             archive: Archive::open(&dir.join("archive")).unwrap(),
             instruments: Arc::new(Instruments::disconnected()),
             labels: Arc::new(DomainLabels::new(0, [])),
+            reporters: Arc::new(DomainLabels::new(0, [])),
         }
     }
 

@@ -9,7 +9,9 @@ use crate::{
         self, Broken, Digest, Record, Words,
         aggregate::{self, Hints},
         failure::{Around, FailureReport},
-        range, tls,
+        range,
+        reporters::Reporters,
+        tls,
     },
     spool::Entry,
     store::Ours,
@@ -279,6 +281,19 @@ impl Whole {
             Body::Tls(_) => Kind::Tls,
             Body::Failure(_) => Kind::Failure,
         }
+    }
+
+    /// Who wrote it, if he is known by name.
+    pub fn reporter(&self, known: &Reporters) -> Option<Domain> {
+        let (org_name, email) = match &self.body {
+            Body::Aggregate(read) => {
+                let metadata = &read.report.metadata;
+                (&metadata.org_name, &metadata.email)
+            }
+            Body::Tls(body) => (&body.read.report.org_name, &body.read.report.contact),
+            Body::Failure(report) => (&report.org_name, &report.email),
+        };
+        known.name_of(org_name, email)
     }
 
     /// The document's digest.

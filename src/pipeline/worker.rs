@@ -18,7 +18,7 @@ use crate::{
     config::Config,
     limits,
     spool::{Among, Entry, Parked, Settled, Spool, SpoolError, Trial},
-    terms::Rejection,
+    terms::{Fault, Rejection},
 };
 
 /// How often the spool is looked at when nobody rings.
@@ -36,6 +36,17 @@ pub enum Trouble {
     /// By a panic.
     #[error("a thread ended")]
     Thread(#[from] tokio::task::JoinError),
+}
+
+impl Trouble {
+    /// What is out of order besides the spool, which speaks for itself.
+    fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Work(WorkError::Archive(_)) => Some(Fault::Archive),
+            Self::Work(WorkError::Store(_)) => Some(Fault::Store),
+            Self::Spool(_) | Self::Thread(_) => None,
+        }
+    }
 }
 
 /// Works until `shutdown`, and finishes the batch it is at.
@@ -57,14 +68,17 @@ pub async fn run(
         };
         let wait = match batch(&spool, &rooms, &snapshot, among).await {
             Ok(0) => {
+                rooms.instruments.faults.set_back_rooms(None);
                 pause = limits::RETRY_FIRST;
                 LOOK
             }
             Ok(_) => {
+                rooms.instruments.faults.set_back_rooms(None);
                 pause = limits::RETRY_FIRST;
                 Duration::ZERO
             }
             Err(trouble) => {
+                rooms.instruments.faults.set_back_rooms(trouble.fault());
                 let error = chain(&trouble);
                 let retry_secs = pause.as_secs();
                 tracing::error!(error, retry_secs, "reports wait in the spool");

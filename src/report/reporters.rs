@@ -47,6 +47,9 @@ const LARGE: &[(&str, &[&str])] = &[
     ("zoho.com", &["Zoho"]),
 ];
 
+/// How many of them there are.
+pub const LARGEST: usize = LARGE.len();
+
 /// Names of one operator: what one of them sees, the others do.
 const OPERATORS: &[&[&str]] = &[
     &["163.com", "126.com", "yeah.net"],
@@ -71,6 +74,12 @@ impl Reporters {
     /// The large ones and these.
     pub fn new(own: Vec<Domain>) -> Self {
         Self { own }
+    }
+
+    /// Every name.
+    pub fn names(&self) -> impl Iterator<Item = Domain> {
+        let large = LARGE.iter().filter_map(|(name, _)| Domain::parse(name));
+        large.chain(self.own.iter().cloned())
     }
 
     /// The name of who calls himself `org_name` and writes from `email`, if he is known.

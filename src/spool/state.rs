@@ -43,6 +43,8 @@ pub struct Depth {
     pub new_bytes: u64,
     /// Arrival of the oldest of them, UTC epoch seconds.
     pub oldest_new: Option<i64>,
+    /// Arrival of the oldest that is parked.
+    pub oldest_parked: Option<i64>,
     /// Parked entries.
     pub parked_entries: u64,
     /// Their bytes.
@@ -121,6 +123,10 @@ impl State {
         self.failing.load(Relaxed)
     }
 
+    pub(super) fn committed(&self, jobs: usize) {
+        self.gauges.committed(jobs);
+    }
+
     pub(super) fn beat(&self) {
         *lock(&self.beat) = Instant::now();
     }
@@ -138,9 +144,12 @@ impl State {
             .entries_parked
             .store(depth.parked_entries, Relaxed);
         self.gauges.bytes_parked.store(depth.parked_bytes, Relaxed);
-        self.gauges
-            .oldest_new
-            .store(depth.oldest_new.unwrap_or(0), Relaxed);
+        for (gauge, oldest) in [
+            (&self.gauges.oldest_new, depth.oldest_new),
+            (&self.gauges.oldest_parked, depth.oldest_parked),
+        ] {
+            gauge.store(oldest.unwrap_or(0), Relaxed);
+        }
     }
 
     pub(super) fn measure_disk(&self) {

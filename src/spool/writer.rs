@@ -134,6 +134,7 @@ impl Writer {
             Ok(answers) => {
                 self.state.with_depth(|known| *known = depth);
                 self.state.set_failing(false);
+                self.state.committed(batch.len());
                 for (job, ids) in batch.into_iter().zip(answers) {
                     drop(job.reply.send(Ok(ids)));
                 }
@@ -191,7 +192,17 @@ impl Writer {
             [],
             |row| row.get(0),
         )?;
-        self.state.with_depth(|depth| depth.oldest_new = oldest);
+        // Ids grow with time, and the index of the parked ones has them.
+        let parked: Option<i64> = self.conn.query_row(
+            "SELECT min(arrived) FROM entry
+             WHERE id = (SELECT min(id) FROM entry WHERE state = 'parked')",
+            [],
+            |row| row.get(0),
+        )?;
+        self.state.with_depth(|depth| {
+            depth.oldest_new = oldest;
+            depth.oldest_parked = parked;
+        });
         let free: i64 = self
             .conn
             .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
@@ -222,6 +233,9 @@ impl Writer {
                     let oldest: i64 = row.get(4)?;
                     depth.oldest_new = Some(depth.oldest_new.map_or(oldest, |o| o.min(oldest)));
                 } else {
+                    let oldest: i64 = row.get(4)?;
+                    let parked = depth.oldest_parked.map_or(oldest, |o| o.min(oldest));
+                    depth.oldest_parked = Some(parked);
                     depth.park(row.get(1)?, entries, bytes);
                 }
             }
@@ -254,6 +268,9 @@ impl Depth {
     fn take_parked(&mut self, network: &str, bytes: u64) {
         self.parked_entries = self.parked_entries.saturating_sub(1);
         self.parked_bytes = self.parked_bytes.saturating_sub(bytes);
+        if self.parked_entries == 0 {
+            self.oldest_parked = None;
+        }
         let networks = Arc::make_mut(&mut self.parked_by_network);
         if let Some(held) = networks.get_mut(network) {
             held.entries = held.entries.saturating_sub(1);

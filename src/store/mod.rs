@@ -25,6 +25,7 @@ mod reread;
 pub mod retention;
 pub mod sessions;
 mod sqlite;
+pub mod states;
 mod values;
 mod write;
 

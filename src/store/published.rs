@@ -411,7 +411,7 @@ fn to_json(texts: &[Vec<u8>]) -> String {
     serde_json::Value::Array(texts.iter().map(|text| latin1(text).into()).collect()).to_string()
 }
 
-fn from_json(json: &str) -> Vec<Vec<u8>> {
+pub(super) fn from_json(json: &str) -> Vec<Vec<u8>> {
     let texts: Vec<String> = serde_json::from_str(json).unwrap_or_default();
     let bytes = |text: String| text.chars().filter_map(|c| u8::try_from(c).ok()).collect();
     texts.into_iter().map(bytes).collect()

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -13,16 +13,20 @@ use opentelemetry::{
     metrics::{AsyncInstrument, Counter, Histogram, Meter, MeterProvider, noop::NoopMeterProvider},
 };
 
+pub use super::spool::Gauges;
 use super::{
-    labels::DomainLabel,
-    metrics::{self, Declaration, Shape},
+    domains::{self, DomainStates},
+    faults::{self, Faults},
+    labels::{DomainLabel, DomainLabels},
+    metrics::{self, Declaration},
+    process, spool,
 };
 use crate::{
     report::{Totals, tls::Sessions},
     terms::{
-        self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, Export, FindingKind,
-        Flag, Kind, Outcome, Posting, Rejection, SessionResult, Severity, Stage, TlsFailure,
-        TlsPolicy, Verdict,
+        self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, Export, FindingKind, Flag, Kind,
+        Outcome, Posting, Rejection, SessionResult, Severity, Stage, TlsFailure, TlsPolicy,
+        Verdict,
     },
 };
 
@@ -31,36 +35,27 @@ use crate::{
 pub struct Instruments {
     /// What the spool says of itself.
     pub gauges: Arc<Gauges>,
-    /// What became of exports.
-    pub exports: Arc<Exports>,
+    /// What is observed of each domain.
+    pub domains: Arc<DomainStates>,
+    /// What is out of order.
+    pub faults: Arc<Faults>,
     findings: Arc<Findings>,
     mails: Counter<u64>,
     mail_size: Counter<u64>,
     stage_duration: Histogram<f64>,
     parked: Counter<u64>,
+    batch_size: Histogram<u64>,
+    archived: Counter<u64>,
+    archive_size: Counter<u64>,
     dns_duration: Histogram<f64>,
     reports: Counter<u64>,
+    reporters: Counter<u64>,
     flagged: Counter<u64>,
     messages: Counter<u64>,
     auth_failures: Counter<u64>,
     sessions: Counter<u64>,
     failures: Counter<u64>,
     posts: Counter<u64>,
-}
-
-/// The state of the spool; its writer sets it, exports read it.
-#[derive(Debug, Default)]
-pub struct Gauges {
-    /// Entries that wait.
-    pub entries_new: AtomicU64,
-    /// Entries that are parked.
-    pub entries_parked: AtomicU64,
-    /// Bytes of those that wait.
-    pub bytes_new: AtomicU64,
-    /// Bytes of those that are parked.
-    pub bytes_parked: AtomicU64,
-    /// Arrival of the oldest that waits, UTC epoch seconds; 0: none waits.
-    pub oldest_new: AtomicI64,
 }
 
 /// What became of exports by OTLP; the exporter counts, for itself among others.
@@ -92,23 +87,38 @@ impl Exports {
 type Findings = Mutex<Option<[[u64; Severity::ALL.len()]; FindingKind::ALL.len()]>>;
 
 impl Instruments {
-    pub(super) fn new(meters: &impl MeterProvider, exports: Arc<Exports>) -> Self {
+    pub(super) fn new(
+        meters: &impl MeterProvider,
+        exports: &Arc<Exports>,
+        labels: Arc<DomainLabels>,
+    ) -> Self {
         let meter = meters.meter(env!("CARGO_PKG_NAME"));
-        let gauges = Arc::new(Gauges::default());
-        observe_spool(&meter, &gauges);
+        let batch_size = sizes(&meter, &metrics::BATCH_SIZE);
+        let gauges = Arc::new(Gauges::new(batch_size.clone()));
+        spool::observe(&meter, &gauges);
+        let domains = Arc::new(DomainStates::new(labels));
+        domains::observe(&meter, &domains);
+        let faults = Arc::new(Faults::new(Arc::clone(exports)));
+        faults::observe(&meter, &faults);
+        process::observe(&meter);
         let findings = Arc::new(Findings::default());
         observe_findings(&meter, &findings);
-        observe_exports(&meter, &exports);
+        observe_exports(&meter, exports);
         Self {
             gauges,
-            exports,
+            domains,
+            faults,
             findings,
             mails: counter(&meter, &metrics::MAILS),
             mail_size: counter(&meter, &metrics::MAIL_SIZE),
             stage_duration: histogram(&meter, &metrics::STAGE_DURATION),
             parked: counter(&meter, &metrics::PARKED),
+            batch_size,
+            archived: counter(&meter, &metrics::ARCHIVED),
+            archive_size: counter(&meter, &metrics::ARCHIVE_SIZE),
             dns_duration: histogram(&meter, &metrics::DNS_DURATION),
             reports: counter(&meter, &metrics::REPORTS),
+            reporters: counter(&meter, &metrics::REPORTERS),
             flagged: counter(&meter, &metrics::FLAGGED),
             messages: counter(&meter, &metrics::MESSAGES),
             auth_failures: counter(&meter, &metrics::AUTH_FAILURES),
@@ -120,7 +130,8 @@ impl Instruments {
 
     /// Instruments that count nothing, for commands and tests.
     pub fn disconnected() -> Self {
-        Self::new(&NoopMeterProvider::new(), Arc::default())
+        let labels = Arc::new(DomainLabels::new(0, []));
+        Self::new(&NoopMeterProvider::new(), &Arc::default(), labels)
     }
 
     /// A front door decided about a mail of `bytes` bytes. `listener` is its configured name,
@@ -154,14 +165,35 @@ impl Instruments {
         self.stage_duration.record(time.as_secs_f64(), &attributes);
     }
 
-    /// A whole document about `domain` was dealt with.
-    pub fn report(&self, kind: Kind, outcome: Outcome, domain: &DomainLabel) {
-        let attributes = [
-            KeyValue::new("kind", kind.as_str()),
-            KeyValue::new("outcome", outcome.as_str()),
-            KeyValue::new("domain", domain.shared()),
-        ];
-        self.reports.add(1, &attributes);
+    /// A commit of this stage did so many mails.
+    pub fn committed(&self, stage: Stage, mails: usize) {
+        let attributes = [KeyValue::new("stage", stage.as_str())];
+        self.batch_size.record(mails as u64, &attributes);
+    }
+
+    /// The archive has taken so many mails of so many bytes.
+    pub fn archived(&self, mails: usize, bytes: u64) {
+        self.archived.add(mails as u64, &[]);
+        self.archive_size.add(bytes, &[]);
+    }
+
+    /// A whole document of `reporter` about `domain` was dealt with.
+    pub fn report(
+        &self,
+        kind: Kind,
+        outcome: Outcome,
+        domain: &DomainLabel,
+        reporter: &DomainLabel,
+    ) {
+        let with = |key: &'static str, label: &DomainLabel| {
+            [
+                KeyValue::new("kind", kind.as_str()),
+                KeyValue::new("outcome", outcome.as_str()),
+                KeyValue::new(key, label.shared()),
+            ]
+        };
+        self.reports.add(1, &with("domain", domain));
+        self.reporters.add(1, &with("reporter", reporter));
     }
 
     /// A report is worth a look.
@@ -233,6 +265,7 @@ impl Instruments {
     pub fn dns(&self, outcome: DnsOutcome, time: Duration) {
         let attributes = [KeyValue::new("outcome", outcome.as_str())];
         self.dns_duration.record(time.as_secs_f64(), &attributes);
+        self.faults.looked_up(outcome);
     }
 
     /// The webhook was told of a change, or was not.
@@ -261,21 +294,26 @@ fn counter(meter: &Meter, what: &Declaration) -> Counter<u64> {
 }
 
 fn histogram(meter: &Meter, what: &Declaration) -> Histogram<f64> {
-    let bounds = match what.shape {
-        Shape::Histogram(bounds) => bounds.to_vec(),
-        Shape::Counter | Shape::State => Vec::new(),
-    };
     meter
         .f64_histogram(what.name)
         .with_unit(what.unit)
         .with_description(what.help)
-        .with_boundaries(bounds)
+        .with_boundaries(what.bounds())
+        .build()
+}
+
+fn sizes(meter: &Meter, what: &Declaration) -> Histogram<u64> {
+    meter
+        .u64_histogram(what.name)
+        .with_unit(what.unit)
+        .with_description(what.help)
+        .with_boundaries(what.bounds())
         .build()
 }
 
 /// Registers a state. The SDK keeps the callback; it runs within every export, so it reads
 /// atomics and nothing else.
-fn state(
+pub(super) fn state(
     meter: &Meter,
     what: &Declaration,
     observe: impl Fn(&dyn AsyncInstrument<u64>) + Send + Sync + 'static,
@@ -286,27 +324,6 @@ fn state(
         .with_description(what.help)
         .with_callback(observe)
         .build();
-}
-
-fn observe_spool(meter: &Meter, gauges: &Arc<Gauges>) {
-    let by_state = |state: EntryState| [KeyValue::new("state", state.as_str())];
-    let of = Arc::clone(gauges);
-    state(meter, &metrics::SPOOL_ENTRIES, move |out| {
-        out.observe(of.entries_new.load(Relaxed), &by_state(EntryState::New));
-        out.observe(
-            of.entries_parked.load(Relaxed),
-            &by_state(EntryState::Parked),
-        );
-    });
-    let of = Arc::clone(gauges);
-    state(meter, &metrics::SPOOL_SIZE, move |out| {
-        out.observe(of.bytes_new.load(Relaxed), &by_state(EntryState::New));
-        out.observe(of.bytes_parked.load(Relaxed), &by_state(EntryState::Parked));
-    });
-    let of = Arc::clone(gauges);
-    state(meter, &metrics::SPOOL_OLDEST_AGE, move |out| {
-        out.observe(age(of.oldest_new.load(Relaxed), SystemTime::now()), &[]);
-    });
 }
 
 fn observe_findings(meter: &Meter, findings: &Arc<Findings>) {
@@ -346,7 +363,7 @@ fn observe_exports(meter: &Meter, exports: &Arc<Exports>) {
 }
 
 /// Seconds from `arrival` (0: none) to `now`; a clock that was set back makes no negative age.
-fn age(arrival: i64, now: SystemTime) -> u64 {
+pub(super) fn age(arrival: i64, now: SystemTime) -> u64 {
     match u64::try_from(arrival) {
         Ok(arrival) if arrival > 0 => now
             .duration_since(UNIX_EPOCH)

@@ -77,6 +77,16 @@ impl DomainLabels {
         self.read().now.get(domain).unwrap_or(&self.other).clone()
     }
 
+    /// The label of a domain, unless it is `other`.
+    pub fn named(&self, domain: &Domain) -> Option<DomainLabel> {
+        self.read().now.get(domain).cloned()
+    }
+
+    /// The label of what may be no configured domain at all.
+    pub fn label_of(&self, domain: Option<&Domain>) -> DomainLabel {
+        domain.map_or_else(|| self.other.clone(), |domain| self.label(domain))
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Named> {
         self.named.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,10 +7,11 @@
 
 use crate::{
     limits,
+    report::reporters,
     terms::{
-        self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, Export, FindingKind,
-        Flag, Kind, Outcome, Posting, Rejection, SessionResult, Severity, Stage, TlsFailure,
-        TlsPolicy, Verdict,
+        self, Aligned, AuthFailure, Disposition, DnsOutcome, Door, EntryState, Export, Fault,
+        FindingKind, Flag, Kind, Outcome, Policy, Posting, Rejection, SessionResult, Severity,
+        Stage, TlsFailure, TlsPolicy, Verdict, YesNo,
     },
 };
 
@@ -37,8 +38,19 @@ pub enum Shape {
     /// A distribution over these bounds; empty at start. Explicit ones, as exponential
     /// histograms do not appear on the Prometheus page.
     Histogram(&'static [f64]),
-    /// Observed at every export: survives a restart as what it describes does.
-    State,
+    /// Observed at every export: survives a restart as what it is read from does.
+    State(Source),
+}
+
+/// What a state is read from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Source {
+    /// The spool: known from the start.
+    Spool,
+    /// The report store: the same after a restart, once the store is open.
+    Store,
+    /// The process: each begins anew.
+    Process,
 }
 
 /// One attribute.
@@ -61,17 +73,45 @@ pub enum Values {
     Domains,
     /// A configured listener or `none`.
     Listeners,
+    /// A reporter that is known by name, or `other`.
+    Reporters,
+    /// Our version.
+    Version,
 }
 
 impl Declaration {
+    /// The upper bounds of its buckets, if it has any.
+    pub fn bounds(&self) -> Vec<f64> {
+        match self.shape {
+            Shape::Histogram(bounds) => bounds.to_vec(),
+            Shape::Counter | Shape::State(_) => Vec::new(),
+        }
+    }
+
+    /// Its name on the Prometheus page: the unit behind it, and `_total` behind a counter.
+    pub fn page_name(&self) -> String {
+        let unit = match self.unit {
+            "s" => "_seconds",
+            "By" => "_bytes",
+            _ => "",
+        };
+        let total = if self.shape == Shape::Counter {
+            "_total"
+        } else {
+            ""
+        };
+        format!("{}{unit}{total}", self.name.replace('.', "_"))
+    }
+
     /// How many series there can be. The SDK's own limit is set to it, so that it never folds
     /// points together behind our back.
     pub fn series(&self, max_domains: usize) -> usize {
         let ways = |attribute: &Attribute| match attribute.values {
             Values::Closed(words) => words().len(),
-            Values::Implied(_) => 1,
+            Values::Implied(_) | Values::Version => 1,
             Values::Domains => max_domains.saturating_add(1),
             Values::Listeners => limits::METRIC_LISTENERS + 1,
+            Values::Reporters => reporters::LARGEST + limits::METRIC_REPORTERS + 1,
         };
         self.attributes
             .iter()
@@ -107,6 +147,9 @@ const STATE: Attribute = closed("state", words!(EntryState));
 const SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
+
+/// Mails of one commit, up to the most that the pipeline or the spool takes at once.
+const MAILS_AT_ONCE: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 pub(super) const MAILS: Declaration = Declaration {
     name: "rua.mails",
@@ -149,6 +192,40 @@ pub(super) const PARKED: Declaration = Declaration {
     attributes: &[closed("reason", words!(Rejection))],
 };
 
+pub(super) const BATCH_SIZE: Declaration = Declaration {
+    name: "rua.commit.batch",
+    shape: Shape::Histogram(MAILS_AT_ONCE),
+    unit: "{mail}",
+    help: "Mails that one commit dealt with: spool_commit, store_commit.",
+    attributes: &[closed("stage", || {
+        vec![Stage::SpoolCommit.as_str(), Stage::StoreCommit.as_str()]
+    })],
+};
+
+pub(super) const ARCHIVED: Declaration = Declaration {
+    name: "rua.archive.mails",
+    shape: Shape::Counter,
+    unit: "{mail}",
+    help: "Mails that the archive took.",
+    attributes: &[],
+};
+
+pub(super) const ARCHIVE_SIZE: Declaration = Declaration {
+    name: "rua.archive.size",
+    shape: Shape::Counter,
+    unit: "By",
+    help: "Bytes of these before they were compressed.",
+    attributes: &[],
+};
+
+pub(super) const DEGRADED: Declaration = Declaration {
+    name: "rua.degraded",
+    shape: Shape::State(Source::Process),
+    unit: "{fault}",
+    help: "1 for what is out of order while mail is taken as ever, else 0.",
+    attributes: &[closed("part", words!(Fault))],
+};
+
 pub(super) const DNS_DURATION: Declaration = Declaration {
     name: "rua.dns.duration",
     shape: Shape::Histogram(SECONDS),
@@ -159,7 +236,7 @@ pub(super) const DNS_DURATION: Declaration = Declaration {
 
 pub(super) const SPOOL_ENTRIES: Declaration = Declaration {
     name: "rua.spool.entries",
-    shape: Shape::State,
+    shape: Shape::State(Source::Spool),
     unit: "{mail}",
     help: "Mails in the spool.",
     attributes: &[STATE],
@@ -167,7 +244,7 @@ pub(super) const SPOOL_ENTRIES: Declaration = Declaration {
 
 pub(super) const SPOOL_SIZE: Declaration = Declaration {
     name: "rua.spool.size",
-    shape: Shape::State,
+    shape: Shape::State(Source::Spool),
     unit: "By",
     help: "Bytes of mails in the spool.",
     attributes: &[STATE],
@@ -175,10 +252,10 @@ pub(super) const SPOOL_SIZE: Declaration = Declaration {
 
 pub(super) const SPOOL_OLDEST_AGE: Declaration = Declaration {
     name: "rua.spool.oldest.age",
-    shape: Shape::State,
+    shape: Shape::State(Source::Spool),
     unit: "s",
-    help: "Time since the oldest mail that waits in the spool arrived; 0 when none waits.",
-    attributes: &[],
+    help: "Time since the oldest mail in the spool arrived, of those that wait and of those that are parked; 0 when there is none.",
+    attributes: &[STATE],
 };
 
 pub(super) const REPORTS: Declaration = Declaration {
@@ -191,6 +268,74 @@ pub(super) const REPORTS: Declaration = Declaration {
         closed("outcome", words!(Outcome)),
         DOMAIN,
     ],
+};
+
+pub(super) const REPORTERS: Declaration = Declaration {
+    name: "dmarc.reporter.reports",
+    shape: Shape::Counter,
+    unit: "{report}",
+    help: "The same by who sent them, as the report says: one of the large reporters or of reporters.known.",
+    attributes: &[
+        closed("kind", words!(Kind)),
+        closed("outcome", words!(Outcome)),
+        Attribute {
+            key: "reporter",
+            values: Values::Reporters,
+        },
+    ],
+};
+
+pub(super) const REPORTS_AGE: Declaration = Declaration {
+    name: "dmarc.reports.last.age",
+    shape: Shape::State(Source::Store),
+    unit: "s",
+    help: "Time since the last report about a configured domain came; absent where none ever did, and of domains that metrics do not name.",
+    attributes: &[
+        DOMAIN,
+        closed("kind", || {
+            vec![Kind::Aggregate.as_str(), Kind::Tls.as_str()]
+        }),
+    ],
+};
+
+pub(super) const POLICY: Declaration = Declaration {
+    name: "dmarc.policy.info",
+    shape: Shape::State(Source::Store),
+    unit: "{policy}",
+    help: "1 for the DMARC policy that a configured domain publishes itself, as it was last seen; absent where it has no record, or several.",
+    attributes: &[
+        DOMAIN,
+        closed("policy", words!(Policy)),
+        closed("subdomains", words!(Policy)),
+        closed("testing", words!(YesNo)),
+    ],
+};
+
+pub(super) const MEMORY: Declaration = Declaration {
+    name: "process.resident_memory",
+    shape: Shape::State(Source::Process),
+    unit: "By",
+    help: "Resident memory of the program.",
+    attributes: &[],
+};
+
+pub(super) const DESCRIPTORS: Declaration = Declaration {
+    name: "process.open_fds",
+    shape: Shape::State(Source::Process),
+    unit: "{file_descriptor}",
+    help: "Open file descriptors of the program.",
+    attributes: &[],
+};
+
+pub(super) const BUILD: Declaration = Declaration {
+    name: "rua.build.info",
+    shape: Shape::State(Source::Process),
+    unit: "{build}",
+    help: "1 for the version that runs.",
+    attributes: &[Attribute {
+        key: "version",
+        values: Values::Version,
+    }],
 };
 
 pub(super) const FLAGGED: Declaration = Declaration {
@@ -253,7 +398,7 @@ pub(super) const FAILURES: Declaration = Declaration {
 
 pub(super) const FINDINGS: Declaration = Declaration {
     name: "dmarc.findings",
-    shape: Shape::State,
+    shape: Shape::State(Source::Store),
     unit: "{finding}",
     help: "Open findings by kind and severity; absent until they were counted.",
     attributes: &[
@@ -284,19 +429,29 @@ pub const ALL: &[Declaration] = &[
     MAIL_SIZE,
     STAGE_DURATION,
     PARKED,
+    BATCH_SIZE,
+    ARCHIVED,
+    ARCHIVE_SIZE,
     DNS_DURATION,
     SPOOL_ENTRIES,
     SPOOL_SIZE,
     SPOOL_OLDEST_AGE,
     REPORTS,
+    REPORTERS,
+    REPORTS_AGE,
     FLAGGED,
     MESSAGES,
     AUTH_FAILURES,
     SESSIONS,
     FAILURES,
     FINDINGS,
+    POLICY,
     POSTS,
     EXPORTS,
+    DEGRADED,
+    MEMORY,
+    DESCRIPTORS,
+    BUILD,
 ];
 
 #[cfg(test)]
@@ -305,7 +460,7 @@ mod tests {
 
     #[test]
     fn series_are_the_product_of_what_attributes_may_say() {
-        assert_eq!(SPOOL_OLDEST_AGE.series(1_000), 1);
+        assert_eq!(SPOOL_OLDEST_AGE.series(1_000), 2);
         assert_eq!(STAGE_DURATION.series(1_000), Stage::ALL.len());
         assert_eq!(MESSAGES.series(1_000), 1_001 * 5 * 3 * 3);
     }

@@ -4,11 +4,16 @@
 //! Prometheus page, both or neither. Exporting runs on a thread of the SDK, so a collector that
 //! is down, slow or lying delays nothing; what it did is logged there. [`log`] sets up the log.
 
+pub mod domains;
+pub mod faults;
 pub mod instruments;
 pub mod labels;
 pub mod log;
+pub mod manual;
 pub mod metrics;
 mod otlp;
+mod process;
+mod spool;
 
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc, thread};
 
@@ -19,7 +24,12 @@ use opentelemetry_sdk::{
 };
 use prometheus::{Registry, TextEncoder};
 
-use crate::{config, domain::Domain, limits};
+use crate::{
+    config,
+    domain::Domain,
+    limits,
+    report::reporters::{LARGEST, Reporters},
+};
 use instruments::Exports;
 pub use instruments::Instruments;
 use labels::DomainLabels;
@@ -98,6 +108,8 @@ pub struct Telemetry {
     pub instruments: Arc<Instruments>,
     /// Which domains metrics name; to be replaced on reload.
     pub labels: Arc<DomainLabels>,
+    /// Which reporters they name; to be replaced on reload.
+    pub reporters: Arc<DomainLabels>,
     /// Where the Prometheus page is to be served, if it is.
     pub page: Option<SocketAddr>,
     provider: SdkMeterProvider,
@@ -111,19 +123,23 @@ pub fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Starts the metrics of `node` about `domains`. Call it within the tokio runtime.
+/// Starts the metrics of `node` about `domains` and `reporters`. Call it within the tokio runtime.
 pub fn start<'a>(
     config: &config::Metrics,
     node: &str,
     domains: impl Iterator<Item = &'a Domain>,
+    reporters: &Reporters,
 ) -> Result<Telemetry, TelemetryError> {
-    start_with(config, node, domains, &|name| std::env::var(name).ok())
+    start_with(config, node, domains, reporters, &|name| {
+        std::env::var(name).ok()
+    })
 }
 
 fn start_with<'a>(
     config: &config::Metrics,
     node: &str,
     domains: impl Iterator<Item = &'a Domain>,
+    reporters: &Reporters,
     env: &impl Fn(&str) -> Option<String>,
 ) -> Result<Telemetry, TelemetryError> {
     let exports = Arc::new(Exports::default());
@@ -150,14 +166,18 @@ fn start_with<'a>(
     }
     let provider = builder.build();
     // Without anybody who reads, the SDK calls every observed instrument an error.
+    let labels = Arc::new(DomainLabels::new(config.max_domains, domains));
+    let known: Vec<_> = reporters.names().collect();
+    let most = LARGEST + limits::METRIC_REPORTERS;
     let instruments = if is_read {
-        Instruments::new(&provider, exports)
+        Instruments::new(&provider, &exports, Arc::clone(&labels))
     } else {
         Instruments::disconnected()
     };
     Ok(Telemetry {
         instruments: Arc::new(instruments),
-        labels: Arc::new(DomainLabels::new(config.max_domains, domains)),
+        labels,
+        reporters: Arc::new(DomainLabels::new(most, &known)),
         page,
         provider,
         registry,

@@ -1,11 +1,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use super::*;
+use super::{metrics::Declaration, *};
 use crate::{
     report::{Results, Totals, tls::Sessions},
     terms::{
         Aligned, AuthFailure, Disposition, DnsOutcome, Door, FindingKind, Flag, Kind, Outcome,
-        Posting, Rejection, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
+        Policy, Posting, Rejection, Severity, Stage, TlsFailure, TlsPolicy, Verdict,
     },
 };
 
@@ -18,7 +18,14 @@ fn page_only(max_domains: usize) -> config::Metrics {
 }
 
 fn started(config: &config::Metrics, domains: &[Domain]) -> Telemetry {
-    start_with(config, "node-1", domains.iter(), &|_| None).unwrap()
+    start_with(
+        config,
+        "node-1",
+        domains.iter(),
+        &Reporters::default(),
+        &|_| None,
+    )
+    .unwrap()
 }
 
 fn record_everything(telemetry: &Telemetry, domain: &Domain) {
@@ -35,7 +42,19 @@ fn record_everything(telemetry: &Telemetry, domain: &Domain) {
     to.stage(Stage::Eom, Duration::from_millis(3));
     to.rejected(Rejection::Doctype);
     to.dns(DnsOutcome::Found, Duration::from_millis(3));
-    to.report(Kind::Aggregate, Outcome::Stored, &label);
+    let google = Domain::parse("google.com").unwrap();
+    let reporter = telemetry.reporters.label(&google);
+    to.report(Kind::Aggregate, Outcome::Stored, &label, &reporter);
+    to.committed(Stage::StoreCommit, 3);
+    to.archived(2, 1_000);
+    to.domains
+        .reported(domain.clone(), Kind::Tls, 1_700_000_000);
+    let published = domains::Published {
+        policy: Some(Policy::Reject),
+        subdomains: Some(Policy::Quarantine),
+        testing: None,
+    };
+    to.domains.published(domain.clone(), Some(published));
     let rows = [
         (
             Some(Disposition::Reject),
@@ -79,28 +98,13 @@ fn the_page_shows_every_instrument_and_no_other() {
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
         .collect();
-    let expected = BTreeSet::from([
-        "dmarc_failures_total",
-        "dmarc_findings",
-        "dmarc_messages_total",
-        "dmarc_reports_flagged_total",
-        "dmarc_reports_total",
-        "rua_dns_duration_seconds",
-        "rua_mail_size_bytes_total",
-        "rua_mails_total",
-        "rua_otlp_exports_total",
-        "rua_parked_total",
-        "rua_spool_entries",
-        "rua_spool_oldest_age_seconds",
-        "rua_spool_size_bytes",
-        "rua_stage_duration_seconds",
-        "rua_webhook_total",
-        "target_info",
-        "tlsrpt_failures_total",
-        "tlsrpt_sessions_total",
-    ]);
+    let expected: BTreeSet<_> = metrics::ALL.iter().map(Declaration::page_name).collect();
+    let expected: BTreeSet<_> = expected
+        .iter()
+        .map(String::as_str)
+        .chain(["target_info"])
+        .collect();
     assert_eq!(shown, expected);
-    assert_eq!(metrics::ALL.len() + 1, expected.len());
     for line in [
         r#"dmarc_messages_total{disposition="reject",dkim="fail",dmarc="pass",domain="example.com",spf="pass"} 40"#,
         r#"dmarc_messages_total{disposition="unknown",dkim="unknown",dmarc="unknown",domain="example.com",spf="unknown"} 2"#,
@@ -111,6 +115,11 @@ fn the_page_shows_every_instrument_and_no_other() {
         r#"tlsrpt_failures_total{domain="example.com",policy_type="sts",result_type="other"} 3"#,
         r#"dmarc_findings{kind="record_missing",severity="high"} 3"#,
         r#"dmarc_findings{kind="record_missing",severity="low"} 0"#,
+        r#"dmarc_reporter_reports_total{kind="aggregate",outcome="stored",reporter="google.com"} 1"#,
+        r#"dmarc_policy_info{domain="example.com",policy="reject",subdomains="quarantine",testing="n"} 1"#,
+        r#"rua_commit_batch_bucket{stage="store_commit",le="4"} 1"#,
+        "rua_archive_size_bytes_total 1000",
+        r#"rua_degraded{part="store"} 0"#,
     ] {
         assert!(page.lines().any(|l| l == line), "{line}\n{page}");
     }

@@ -1,4 +1,4 @@
-//! The words of the webhook and of the collector: who is told, and whether he heard.
+//! What is told to others (webhook, collector, whoever asks for our health), and whether they heard.
 
 use std::{fmt, str::FromStr};
 
@@ -29,5 +29,17 @@ words! {
         Delivered = "delivered",
         /// It did not, or not in time.
         Failed = "failed",
+    }
+
+    /// What may be out of order while mail is taken as ever.
+    Fault {
+        /// The report store cannot be opened or written.
+        Store = "store",
+        /// The archive cannot be written.
+        Archive = "archive",
+        /// Several look-ups in a row said nothing.
+        Dns = "dns",
+        /// The last export by OTLP failed.
+        Collector = "collector",
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP listener: `GET /metrics` and `GET /health`, and nothing else yet.
+//! The HTTP listener: `GET` of `/metrics`, `/livez` and `/readyz`, and nothing else yet.
 //!
 //! It is handed what it shows as closures and knows neither spool nor pipeline. A connection
 //! carries one request and ends within [`limits::WEB_CONNECTION`], whether its peer is slow to
@@ -17,14 +17,24 @@ use tokio::net::TcpListener;
 use crate::{
     limits,
     sockets::http::{self, Bounds},
+    terms::Fault,
 };
 
 /// The Prometheus text format.
 const PAGE_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// How we are.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// Why mail of ours cannot be taken now; a short constant text.
+    pub not_ready: Option<&'static str>,
+    /// What else is out of order.
+    pub degraded: Vec<Fault>,
+}
+
 /// Serves until `shutdown` ends, then finishes the open connections, which takes
 /// [`limits::WEB_CONNECTION`] at most. `render` makes the page, on a thread where it may take
-/// its time; `health` is `Err` with a short constant text when we are not well.
+/// its time; `health` says how we are.
 pub async fn serve<R, H>(
     listener: TcpListener,
     render: R,
@@ -33,11 +43,12 @@ pub async fn serve<R, H>(
 ) -> io::Result<()>
 where
     R: Fn() -> String + Clone + Send + Sync + 'static,
-    H: Fn() -> Result<(), &'static str> + Clone + Send + Sync + 'static,
+    H: Fn() -> Health + Clone + Send + Sync + 'static,
 {
     let routes = Router::new()
         .route("/metrics", get(move || page(render.clone())))
-        .route("/health", get(move || async move { well(health()) }));
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(move || async move { readiness(&health()) }));
     let bounds = Bounds {
         connections: limits::WEB_CONNECTIONS,
         life: limits::WEB_CONNECTION,
@@ -55,10 +66,17 @@ async fn page(render: impl Fn() -> String + Send + 'static) -> Response {
     }
 }
 
-fn well(health: Result<(), &'static str>) -> Response {
-    match health {
-        Ok(()) => "ok\n".into_response(),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+/// 503 only where mail cannot be made durable: who is degraded takes mail as ever, and whoever
+/// restarted him for it would only stop that.
+fn readiness(health: &Health) -> Response {
+    let degraded = health.degraded.iter().map(|fault| fault.as_str());
+    let degraded = degraded.collect::<Vec<_>>().join(", ");
+    match (health.not_ready, &*degraded) {
+        (Some(reason), _) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response()
+        }
+        (None, "") => "ok\n".into_response(),
+        (None, degraded) => format!("degraded: {degraded}\n").into_response(),
     }
 }
 
@@ -83,13 +101,18 @@ mod tests {
         ended: tokio::task::JoinHandle<io::Result<()>>,
     }
 
-    async fn running(health: Result<(), &'static str>) -> Running {
+    async fn running(not_ready: Option<&'static str>, degraded: &[Fault]) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { stopped.await.unwrap_or(()) };
         let page = || "a_metric 1\n".to_owned();
-        let ended = tokio::spawn(serve(listener, page, move || health, shutdown));
+        let degraded = degraded.to_vec();
+        let health = Health {
+            not_ready,
+            degraded,
+        };
+        let ended = tokio::spawn(serve(listener, page, move || health.clone(), shutdown));
         Running { at, stop, ended }
     }
 
@@ -111,8 +134,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_pages_are_served_and_nothing_else() {
-        let web = running(Ok(())).await;
+    async fn three_pages_are_served_and_nothing_else() {
+        let web = running(None, &[]).await;
         let page = web.ask("GET /metrics").await;
         assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
         assert!(
@@ -120,7 +143,10 @@ mod tests {
             "{page}"
         );
         assert!(page.ends_with("\r\n\r\na_metric 1\n"), "{page}");
-        assert!(web.ask("GET /health").await.starts_with("HTTP/1.1 200 "));
+        for page in ["GET /livez", "GET /readyz"] {
+            let answer = web.ask(page).await;
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\nok\n"));
+        }
         assert!(web.ask("GET /").await.starts_with("HTTP/1.1 404 "));
         assert!(web.ask("GET /metrics/x").await.starts_with("HTTP/1.1 404 "));
         assert!(web.ask("POST /metrics").await.starts_with("HTTP/1.1 405 "));
@@ -128,9 +154,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ill_health_is_503_with_its_reason() {
-        let web = running(Err("spool is read-only")).await;
-        let answer = web.ask("GET /health").await;
+    async fn only_what_keeps_mail_out_is_503() {
+        let web = running(None, &[Fault::Store, Fault::Dns]).await;
+        let answer = web.ask("GET /readyz").await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(
+            answer.ends_with("\r\n\r\ndegraded: store, dns\n"),
+            "{answer}"
+        );
+        web.end().await;
+        let web = running(Some("spool is read-only"), &[Fault::Store]).await;
+        assert!(web.ask("GET /livez").await.starts_with("HTTP/1.1 200 "));
+        let answer = web.ask("GET /readyz").await;
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(answer.ends_with("\r\n\r\nspool is read-only\n"), "{answer}");
         web.end().await;
@@ -138,15 +173,15 @@ mod tests {
 
     #[tokio::test]
     async fn silent_peers_beyond_the_bound_wait_and_do_not_stop_the_end() {
-        let web = running(Ok(())).await;
+        let web = running(None, &[]).await;
         let mut silent = Vec::new();
         for _ in 0..limits::WEB_CONNECTIONS {
             silent.push(TcpStream::connect(web.at).await.unwrap());
         }
-        let late = tokio::time::timeout(Duration::from_millis(300), web.ask("GET /health"));
+        let late = tokio::time::timeout(Duration::from_millis(300), web.ask("GET /livez"));
         assert!(late.await.is_err());
         drop(silent.pop());
-        assert!(web.ask("GET /health").await.starts_with("HTTP/1.1 200 "));
+        assert!(web.ask("GET /livez").await.starts_with("HTTP/1.1 200 "));
         let began = Instant::now();
         web.end().await;
         assert!(began.elapsed() < limits::WEB_CONNECTION);

@@ -11,6 +11,7 @@ use std::{
 
 use rua_milter::{
     config::{Metrics, OtlpProtocol, OtlpTemporality},
+    report::reporters::Reporters,
     telemetry::{self, Telemetry},
     terms::{Door, Verdict},
 };
@@ -31,7 +32,8 @@ fn endpoint(of: &Receiver, protocol: OtlpProtocol) -> String {
 
 fn start(config: &Metrics) -> Telemetry {
     telemetry::install_crypto();
-    let telemetry = telemetry::start(config, "node-1", std::iter::empty()).expect("it starts");
+    let telemetry = telemetry::start(config, "node-1", std::iter::empty(), &Reporters::default())
+        .expect("it starts");
     let verdict = Verdict::Accepted;
     telemetry
         .instruments
@@ -223,7 +225,8 @@ async fn files_that_are_of_no_use_are_said_at_the_start() {
             "cannot read",
         ),
     ] {
-        let error = telemetry::start(&config, "", std::iter::empty()).expect_err("refused");
+        let error = telemetry::start(&config, "", std::iter::empty(), &Reporters::default())
+            .expect_err("refused");
         assert!(error.to_string().contains(expected), "{error}");
     }
 }

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rua_milter::telemetry::metrics::{self, Shape};
+
 use crate::{
     lab::{
         Lab, RUA, RUA_ORG, SOON, USER,
@@ -20,26 +22,20 @@ use crate::{
     otlp::{Attributes, Receiver},
 };
 
-/// Names of the page and of OTLP.
-const NAMES: &[(&str, &str)] = &[
-    ("dmarc_findings", "dmarc.findings"),
-    ("dmarc_messages_total", "dmarc.messages"),
-    ("dmarc_reports_flagged_total", "dmarc.reports.flagged"),
-    ("dmarc_reports_total", "dmarc.reports"),
-    ("rua_dns_duration_seconds_count", "rua.dns.duration.count"),
-    ("rua_dns_duration_seconds_sum", "rua.dns.duration.sum"),
-    ("rua_mail_size_bytes_total", "rua.mail.size"),
-    ("rua_mails_total", "rua.mails"),
-    ("rua_parked_total", "rua.parked"),
-    ("rua_spool_entries", "rua.spool.entries"),
-    ("rua_spool_oldest_age_seconds", "rua.spool.oldest.age"),
-    ("rua_spool_size_bytes", "rua.spool.size"),
-    (
-        "rua_stage_duration_seconds_count",
-        "rua.stage.duration.count",
-    ),
-    ("rua_stage_duration_seconds_sum", "rua.stage.duration.sum"),
-];
+/// The name in OTLP of what the page calls so.
+fn otlp_name(shown: &str) -> Option<String> {
+    metrics::ALL.iter().find_map(|what| {
+        let behind = shown.strip_prefix(&*what.page_name())?;
+        match (what.shape, behind) {
+            (Shape::Histogram(_), "_count" | "_sum") => {
+                Some(format!("{}{}", what.name, behind.replace('_', ".")))
+            }
+            (Shape::Histogram(_), _) => None,
+            (_, "") => Some(what.name.to_owned()),
+            _ => None,
+        }
+    })
+}
 
 /// Every series, by OTLP's name and its attributes.
 type Series = BTreeMap<(String, Attributes), f64>;
@@ -54,21 +50,22 @@ fn on_page(text: &str) -> Series {
         .map(|line| {
             let (series, value) = line.rsplit_once(' ').expect("a value");
             let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-            let name = NAMES.iter().find(|(shown, _)| *shown == name);
-            let name = name.unwrap_or_else(|| panic!("a name of ours: {line}")).1;
+            let name = otlp_name(name).unwrap_or_else(|| panic!("a name of ours: {line}"));
             let labels = labels.trim_end_matches('}').split(',');
             // No attribute of ours holds a comma or a quotation mark.
             let labels = labels.filter_map(|label| label.split_once('='));
             let labels = labels.map(|(key, value)| (key.into(), value.trim_matches('"').into()));
             let value = value.parse().expect("a number");
-            ((name.to_owned(), labels.collect()), value)
+            ((name, labels.collect()), value)
         })
         .collect()
 }
 
-/// What counts the exports themselves is never the same twice.
+/// What counts the exports themselves, the process and the time is never the same twice.
 fn is_its_own(name: &str) -> bool {
-    name.starts_with("rua_otlp") || name.starts_with("rua.otlp")
+    let name = name.replace('_', ".");
+    let its_own = ["rua.otlp", "process.", "dmarc.reports.last.age"];
+    its_own.iter().any(|start| name.starts_with(start))
 }
 
 fn at_collector(collector: &Receiver) -> Series {
@@ -206,7 +203,7 @@ fn tells_of_the_traffic(series: &Series, parked_bytes: usize) {
     // The messages, and a little for the envelopes.
     let beyond = sum(series, "rua.spool.size", &[("state", "parked")]) - parked_bytes as f64;
     assert!((100.0..2_000.0).contains(&beyond), "{beyond}");
-    is(series, "rua.spool.oldest.age", &[], 0.0);
+    is(series, "rua.spool.oldest.age", &[("state", "new")], 0.0);
 
     let stage = |stage| sum(series, "rua.stage.duration.count", &[("stage", stage)]);
     is(series, "rua.stage.duration.count", &[("stage", "eom")], 7.0);
@@ -318,6 +315,31 @@ async fn what_was_counted_last_is_sent_at_the_end() {
     assert_eq!(collector.sum("dmarc.messages", &[]), Some(6.0));
 }
 
+/// Counters begin anew, and what is read from the stores is as before.
+#[test]
+fn a_restart_forgets_counts_and_knows_states() {
+    let (mut lab, port) = lab(|_| {});
+    accept(&lab, &[RUA], &com("first", &[3]).google(RUA));
+    lab.settle();
+    let cut = &mails::gzip(com("cut", &[1; 2_000]).xml().as_bytes())[..2_000];
+    accept(&lab, &[RUA], &mails::attached(RUA, cut));
+    lab.settle();
+    let last = "dmarc_reports_last_age_seconds{domain=\"example.com\",kind=\"aggregate\"} ";
+    let shows = |what: &str| page(port, "/metrics").1.contains(what);
+    until("the report's age is shown", SOON, || shows(last));
+    let of_others = "dmarc_reporter_reports_total{kind=\"aggregate\",outcome=\"stored\",\
+                     reporter=\"other\"} 1";
+    assert!(shows(of_others) && shows("dmarc_messages_total{"));
+    lab.daemon.kill();
+    lab.daemon.restart();
+    until("the report's age is shown again", SOON, || shows(last));
+    until("the parked mail too", SOON, || {
+        shows("rua_spool_entries{state=\"parked\"} 1")
+    });
+    assert!(!shows("dmarc_messages_total{") && !shows("dmarc_reporter_reports_total{"));
+    promtool_is_content(&page(port, "/metrics").1);
+}
+
 fn variables(of: &[(&str, &str)]) -> Vec<(String, String)> {
     of.iter()
         .map(|&(name, value)| (name.to_owned(), value.to_owned()))
@@ -409,15 +431,15 @@ fn without_a_collector_mail_flows_and_the_end_comes_in_time() {
 #[test]
 fn health_is_whether_mail_can_be_made_durable() {
     let (lab, port) = lab(|_| {});
-    assert_eq!(page(port, "/health"), (200, "ok\n".into()));
+    assert_eq!(page(port, "/readyz"), (200, "ok\n".into()));
     let spool = rusqlite::Connection::open(lab.daemon.data().join("spool.sqlite")).expect("spool");
     spool.busy_timeout(SOON).expect("a timeout");
     spool.execute_batch("BEGIN EXCLUSIVE").expect("the lock");
-    until("it is ill", SOON, || page(port, "/health").0 == 503);
-    assert!(page(port, "/health").1.contains("spool"));
+    until("it is ill", SOON, || page(port, "/readyz").0 == 503);
+    assert!(page(port, "/readyz").1.contains("spool"));
     assert_eq!(page(port, "/metrics").0, 200, "that goes on");
     drop(spool);
-    until("it is well again", SOON, || page(port, "/health").0 == 200);
+    until("it is well again", SOON, || page(port, "/readyz").0 == 200);
 }
 
 /// The watchdog is fed by the doors and by the spool's writer, and a sick report store is nothing
@@ -438,6 +460,26 @@ fn systemd_s_watchdog_is_fed_while_the_report_store_is_locked() {
         lab.daemon.hear("WATCHDOG=1");
     }
     assert!(!lab.daemon.log().contains("no sign of life"));
+}
+
+#[test]
+fn a_locked_report_store_degrades_and_keeps_no_mail_out() {
+    let (lab, port) = lab(|_| {});
+    assert_eq!(page(port, "/livez"), (200, "ok\n".into()));
+    until("all is well", SOON, || {
+        page(port, "/readyz") == (200, "ok\n".into())
+    });
+    let locked = lab.daemon.block_store();
+    accept(&lab, &[RUA], &com("waits", &[1]).google(RUA));
+    until("it is degraded", SOON, || {
+        page(port, "/readyz") == (200, "degraded: store\n".into())
+    });
+    let gauge = "rua_degraded{part=\"store\"} 1";
+    assert!(page(port, "/metrics").1.contains(gauge));
+    drop(locked);
+    until("all is well again", SOON, || {
+        page(port, "/readyz") == (200, "ok\n".into())
+    });
 }
 
 #[test]
@@ -470,9 +512,19 @@ fn a_record_that_drifts_is_a_finding_on_the_page_until_it_is_mended() {
     is(&shown, "dmarc.findings", &[], 1.0);
     promtool_is_content(&page(port, "/metrics").1);
     assert_eq!(lab.daemon.log().matches("finding opened").count(), 1);
+    let published = |policy: &str| {
+        let of = format!(
+            "dmarc_policy_info{{domain=\"example.com\",policy=\"{policy}\",\
+             subdomains=\"{policy}\",testing=\"n\"}} 1\n"
+        );
+        page(port, "/metrics").1.contains(&of)
+    };
+    until("the policy is shown", SOON, || published("none"));
     nsd.change("example.com", &weak.replace("none", "reject"));
     until("the finding is closed", SOON, || {
         let text = page(port, "/metrics").1;
         text.contains("dmarc_findings{") && weaker(&text) < 0.5
     });
+    until("the new policy is shown", SOON, || published("reject"));
+    assert!(!published("none"), "the old one is not");
 }

@@ -12,9 +12,10 @@ use rua_milter::{
     config::{Metrics, OtlpProtocol},
     domain::Domain,
     limits,
-    report::{Results, Totals},
+    report::{Results, Totals, reporters::Reporters},
     telemetry::{self, Telemetry},
     terms::{Aligned, Disposition, Door, Kind, Outcome, Rejection, Stage, Verdict},
+    web::Health,
 };
 use tokio::net::TcpListener;
 
@@ -38,7 +39,13 @@ fn domain() -> Domain {
 fn start(config: &Metrics) -> Telemetry {
     telemetry::install_crypto();
     let domain = domain();
-    telemetry::start(config, "node-1", [&domain].into_iter()).expect("telemetry starts")
+    telemetry::start(
+        config,
+        "node-1",
+        [&domain].into_iter(),
+        &Reporters::default(),
+    )
+    .expect("telemetry starts")
 }
 
 fn record(telemetry: &Telemetry) {
@@ -53,7 +60,8 @@ fn record(telemetry: &Telemetry) {
         100,
     );
     to.stage(Stage::SpoolCommit, Duration::from_millis(250));
-    to.report(Kind::Aggregate, Outcome::Stored, &domain);
+    let reporter = telemetry.reporters.label_of(None);
+    to.report(Kind::Aggregate, Outcome::Stored, &domain, &reporter);
     let results = Results {
         disposition: Some(Disposition::Quarantine),
         dkim: Some(Aligned::Fail),
@@ -186,6 +194,7 @@ async fn an_endpoint_that_is_no_url_is_said_at_the_start() {
         &config(OtlpProtocol::Grpc, "no url"),
         "",
         std::iter::empty(),
+        &Reporters::default(),
     );
     let error = format!("{:#}", anyhow::Error::from(start.expect_err("refused")));
     assert!(error.contains("no url"), "{error}");
@@ -227,7 +236,7 @@ async fn prometheus_can_scrape_the_listener_until_it_ends() {
     let page = format!("http://{}/metrics", listener.local_addr().expect("bound"));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let shutdown = async { stopped.await.unwrap_or(()) };
-    let serving = rua_milter::web::serve(listener, telemetry.renderer(), || Ok(()), shutdown);
+    let serving = rua_milter::web::serve(listener, telemetry.renderer(), || WELL, shutdown);
     let serving = tokio::spawn(serving);
     let text = reqwest::get(&page).await.expect("a page").text().await;
     assert!(
@@ -238,6 +247,11 @@ async fn prometheus_can_scrape_the_listener_until_it_ends() {
     serving.await.expect("no panic").expect("no error");
     telemetry.flush().await;
 }
+
+const WELL: Health = Health {
+    not_ready: None,
+    degraded: Vec::new(),
+};
 
 /// The receiver of packaging/quickstart, which is a program of its own.
 struct Script {
@@ -296,7 +310,7 @@ async fn the_receiver_of_the_quickstart_prints_what_it_got() {
         r#"rua.mails{door="milter",listener="smtp",reason="none",verdict="accepted"} 1"#,
         r#"dmarc.messages{disposition="quarantine",dkim="fail",dmarc="fail",domain="example.com",spf="unknown"} 12"#,
         r#"rua.stage.duration.sum{stage="spool_commit"} 0.25"#,
-        "rua.spool.oldest.age 0",
+        "rua.spool.oldest.age{state=\"new\"} 0",
     ] {
         assert!(printed.lines().any(|l| l == line), "{line}\n{printed}");
     }

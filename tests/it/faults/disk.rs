@@ -131,11 +131,11 @@ fn a_file_system_turned_read_only_is_heard_by_ours_alone() {
     until("it is heard", SOON, || is_later(&place.submit("ours")));
     assert!(is_later(&place.submit("ours")));
     place.pass();
-    assert_eq!(page(port, "/health").0, 503);
+    assert_eq!(page(port, "/readyz").0, 503);
     assert_eq!(page(port, "/metrics").0, 200);
     drop(fault);
     place.insist("ours");
-    assert_eq!(page(port, "/health").0, 200);
+    assert_eq!(page(port, "/readyz").0, 200);
     place.end_whole(2);
 }
 

@@ -1,0 +1,113 @@
+//! What metrics show of each domain: when a report last came, and which policy is published.
+//!
+//! Asked again and again beside the writer, so each question is about what is new since the last.
+
+use rusqlite::Connection;
+
+use super::{Reader, StoreError, published::from_json};
+use crate::{domain::Domain, terms::Kind};
+
+/// How far somebody has read; the beginning by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    documents: i64,
+    published: i64,
+}
+
+/// What was not there before.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// When the newest report of a kind about a domain first came, UTC epoch seconds.
+    pub reports: Vec<(Domain, Kind, i64)>,
+    /// TXT records that were published from then on, in order of time; none is an empty list.
+    pub published: Vec<(Domain, Vec<Vec<u8>>)>,
+}
+
+impl Reader {
+    /// What came since `place`, which moves on.
+    pub fn news(&self, place: &mut Place) -> Result<News, StoreError> {
+        news(&self.connection, place).map_err(StoreError::sql("read what is new"))
+    }
+}
+
+fn news(connection: &Connection, place: &mut Place) -> rusqlite::Result<News> {
+    let moment = connection.unchecked_transaction()?;
+    let mut news = News::default();
+    let end = |table: &str, at: i64| {
+        let newest = format!("SELECT coalesce(max(id), ?1) FROM {table}");
+        moment.query_row(&newest, [at], |row| row.get::<_, i64>(0))
+    };
+    let now = Place {
+        documents: end("document", place.documents)?,
+        published: end("published", place.published)?,
+    };
+    for (kind, table) in [(Kind::Aggregate, "report"), (Kind::Tls, "tls_report")] {
+        let mut newest = moment.prepare_cached(&format!(
+            "SELECT domain, max(first_seen) FROM {table} JOIN document USING (id)
+             WHERE id > ?1 GROUP BY domain"
+        ))?;
+        let mut rows = newest.query([place.documents])?;
+        while let Some(row) = rows.next()? {
+            if let Some(domain) = Domain::parse(row.get_ref(0)?.as_str()?) {
+                news.reports.push((domain, kind, row.get(1)?));
+            }
+        }
+    }
+    let mut since =
+        moment.prepare_cached("SELECT domain, texts FROM published WHERE id > ?1 ORDER BY id")?;
+    let mut rows = since.query([place.published])?;
+    while let Some(row) = rows.next()? {
+        if let Some(domain) = Domain::parse(row.get_ref(0)?.as_str()?) {
+            let texts = from_json(row.get_ref(1)?.as_str()?);
+            news.published.push((domain, texts));
+        }
+    }
+    *place = now;
+    Ok(news)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        dns::Answer,
+        store::fixtures::{self, arrival, example, plain},
+    };
+
+    #[test]
+    fn news_are_told_once() {
+        let mut store = fixtures::Place::new();
+        let add = |store: &mut fixtures::Place, id: i64| {
+            let (report, rows) = plain(&format!("r{id}"), u8::try_from(id).unwrap());
+            let mut arrival = arrival(id);
+            arrival.arrived = 1_700_000_000 + id;
+            let kept = fixtures::kept(&rows);
+            let added = store
+                .store
+                .transaction(|batch| batch.add(&arrival, &example(), &report, kept));
+            added.unwrap();
+        };
+        let mut place = Place::default();
+        let mut news = |store: &fixtures::Place| news(&store.store.connection, &mut place).unwrap();
+        assert_eq!(news(&store), News::default());
+        add(&mut store, 1);
+        add(&mut store, 2);
+        let record = b"v=DMARC1; p=none".to_vec();
+        for (texts, at) in [(vec![record.clone()], 1), (vec![], 2)] {
+            let answer = Answer::found(texts, 60);
+            store
+                .store
+                .record_answer(&example(), &answer, at, 60)
+                .unwrap();
+        }
+        let expected = News {
+            reports: vec![(example(), Kind::Aggregate, 1_700_000_002)],
+            published: vec![(example(), vec![record]), (example(), vec![])],
+        };
+        assert_eq!(news(&store), expected);
+        assert_eq!(news(&store), News::default());
+        add(&mut store, 3);
+        let came = vec![(example(), Kind::Aggregate, 1_700_000_003)];
+        assert_eq!(news(&store).reports, came);
+    }
+}
