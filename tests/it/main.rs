@@ -3,6 +3,7 @@
 
 mod aggregate;
 mod backup;
+mod cardinality;
 mod collectors;
 mod commands;
 mod corpus;
