@@ -13,19 +13,24 @@ use crate::readers::READERS;
 pub fn count(folder: &str) -> anyhow::Result<[f64; READERS.len()]> {
     let mut counts = [0.0; READERS.len()];
     for (count, reader) in counts.iter_mut().zip(&READERS) {
-        let output = Command::new("valgrind")
-            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-            .args(["--collect-atstart=no", "--toggle-collect=*once*"])
-            .arg(env::current_exe()?)
-            .args(["once", reader.name, folder])
-            .output()
-            .context("valgrind")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{said}");
-        let number = said
-            .lines()
-            .find_map(|line| line.split("Collected : ").nth(1));
-        *count = number.context("valgrind counted nothing")?.trim().parse()?;
+        *count = of(&["once", reader.name, folder])?;
     }
     Ok(counts)
+}
+
+/// The instructions of what is called `once` in this program when it is started so.
+pub fn of(arguments: &[&str]) -> anyhow::Result<f64> {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(["--collect-atstart=no", "--toggle-collect=*once*"])
+        .arg(env::current_exe()?)
+        .args(arguments)
+        .output()
+        .context("valgrind")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{said}");
+    let number = said
+        .lines()
+        .find_map(|line| line.split("Collected : ").nth(1));
+    Ok(number.context("valgrind counted nothing")?.trim().parse()?)
 }

@@ -6,6 +6,7 @@
 mod discard;
 mod import;
 mod instructions;
+mod metrics;
 mod profile;
 mod readers;
 
@@ -42,6 +43,8 @@ fn main() -> anyhow::Result<ExitCode> {
                 import::compare(&profile, folder, read)?;
             }
         }
+        ["metrics", folder] => metrics::compare(&Profile::load(Path::new(folder))?, folder)?,
+        ["ingest", how, folder] => metrics::ingest(how == "counted", folder)?,
         ["once", name, folder] => {
             let reader = READERS.iter().find(|reader| reader.name == name);
             let mut profile = Profile::load(Path::new(folder))?;
@@ -49,7 +52,7 @@ fn main() -> anyhow::Result<ExitCode> {
             once(reader.context("no such reader")?, &profile);
         }
         ["discard", socket] => discard::serve(Path::new(socket))?,
-        _ => bail!("started by benches/read and benches/smtp"),
+        _ => bail!("started by benches/read, benches/metrics and benches/smtp"),
     }
     Ok(ExitCode::SUCCESS)
 }
