@@ -10,7 +10,7 @@ use crate::{
     limits,
     store::{
         Reader, StoreError,
-        states::{News, Place},
+        states::{New, Place},
     },
     telemetry::domains::{DomainStates, Published},
 };
@@ -18,12 +18,17 @@ use crate::{
 /// Looks until `shutdown`, from the beginning of the store at `path`.
 pub async fn run(rooms: Arc<Rooms>, path: PathBuf, shutdown: impl Future) {
     let mut shutdown = std::pin::pin!(shutdown);
-    let mut place = Place::default();
+    let (mut place, mut reloads) = (Place::default(), 0);
     loop {
         let (rooms, path) = (Arc::clone(&rooms), path.clone());
+        let now = rooms.instruments.domains.reloads();
+        if now != reloads {
+            // Other domains are named, of which nothing was kept.
+            (place, reloads) = (Place::default(), now);
+        }
         let look = move || {
-            let news = Reader::open(&path)?.news(&mut place)?;
-            tell(&rooms.instruments.domains, news);
+            let states = &rooms.instruments.domains;
+            Reader::open(&path)?.news(&mut place, |new| tell(states, new))?;
             Ok::<_, StoreError>(place)
         };
         match tokio::task::spawn_blocking(look).await {
@@ -37,20 +42,19 @@ pub async fn run(rooms: Arc<Rooms>, path: PathBuf, shutdown: impl Future) {
     }
 }
 
-fn tell(states: &DomainStates, news: News) {
-    for (domain, kind, at) in news.reports {
-        states.reported(domain, kind, at);
-    }
-    for (domain, texts) in news.published {
-        let published = match record::select(&texts) {
-            Selection::One(record) => Some(Published {
-                policy: record.p,
-                subdomains: record.sp.or(record.p),
-                testing: record.t,
-            }),
-            // Receivers use none.
-            Selection::None { .. } | Selection::Several(_) => None,
-        };
-        states.published(domain, published);
-    }
+fn tell(states: &DomainStates, new: New) {
+    let (domain, texts) = match new {
+        New::Report(domain, kind, at) => return states.reported(domain, kind, at),
+        New::Published(domain, texts) => (domain, texts),
+    };
+    let published = match record::select(&texts) {
+        Selection::One(record) => Some(Published {
+            policy: record.p,
+            subdomains: record.sp.or(record.p),
+            testing: record.t,
+        }),
+        // Receivers use none.
+        Selection::None { .. } | Selection::Several(_) => None,
+    };
+    states.published(domain, published);
 }

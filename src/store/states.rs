@@ -14,25 +14,28 @@ pub struct Place {
     published: i64,
 }
 
-/// What was not there before.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct News {
+/// Something that was not there before.
+#[derive(Debug, PartialEq, Eq)]
+pub enum New {
     /// When the newest report of a kind about a domain first came, UTC epoch seconds.
-    pub reports: Vec<(Domain, Kind, i64)>,
-    /// TXT records that were published from then on, in order of time; none is an empty list.
-    pub published: Vec<(Domain, Vec<Vec<u8>>)>,
+    Report(Domain, Kind, i64),
+    /// The TXT records that are published at a name now; none is an empty list.
+    Published(Domain, Vec<Vec<u8>>),
 }
 
 impl Reader {
-    /// What came since `place`, which moves on.
-    pub fn news(&self, place: &mut Place) -> Result<News, StoreError> {
-        news(&self.connection, place).map_err(StoreError::sql("read what is new"))
+    /// Tells what came since `place`, which moves on. One thing at a time: at first that is all.
+    pub fn news(&self, place: &mut Place, hear: impl FnMut(New)) -> Result<(), StoreError> {
+        news(&self.connection, place, hear).map_err(StoreError::sql("read what is new"))
     }
 }
 
-fn news(connection: &Connection, place: &mut Place) -> rusqlite::Result<News> {
+fn news(
+    connection: &Connection,
+    place: &mut Place,
+    mut hear: impl FnMut(New),
+) -> rusqlite::Result<()> {
     let moment = connection.unchecked_transaction()?;
-    let mut news = News::default();
     let end = |table: &str, at: i64| {
         let newest = format!("SELECT coalesce(max(id), ?1) FROM {table}");
         moment.query_row(&newest, [at], |row| row.get::<_, i64>(0))
@@ -49,21 +52,22 @@ fn news(connection: &Connection, place: &mut Place) -> rusqlite::Result<News> {
         let mut rows = newest.query([place.documents])?;
         while let Some(row) = rows.next()? {
             if let Some(domain) = Domain::parse(row.get_ref(0)?.as_str()?) {
-                news.reports.push((domain, kind, row.get(1)?));
+                hear(New::Report(domain, kind, row.get(1)?));
             }
         }
     }
-    let mut since =
-        moment.prepare_cached("SELECT domain, texts FROM published WHERE id > ?1 ORDER BY id")?;
-    let mut rows = since.query([place.published])?;
+    let mut latest = moment.prepare_cached(
+        "SELECT domain, texts FROM published
+         WHERE id IN (SELECT max(id) FROM published WHERE id > ?1 GROUP BY domain)",
+    )?;
+    let mut rows = latest.query([place.published])?;
     while let Some(row) = rows.next()? {
         if let Some(domain) = Domain::parse(row.get_ref(0)?.as_str()?) {
-            let texts = from_json(row.get_ref(1)?.as_str()?);
-            news.published.push((domain, texts));
+            hear(New::Published(domain, from_json(row.get_ref(1)?.as_str()?)));
         }
     }
     *place = now;
-    Ok(news)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -88,26 +92,30 @@ mod tests {
             added.unwrap();
         };
         let mut place = Place::default();
-        let mut news = |store: &fixtures::Place| news(&store.store.connection, &mut place).unwrap();
-        assert_eq!(news(&store), News::default());
+        let mut news = |store: &fixtures::Place| {
+            let mut heard = Vec::new();
+            news(&store.store.connection, &mut place, |new| heard.push(new)).unwrap();
+            heard
+        };
+        assert_eq!(news(&store), []);
         add(&mut store, 1);
         add(&mut store, 2);
         let record = b"v=DMARC1; p=none".to_vec();
-        for (texts, at) in [(vec![record.clone()], 1), (vec![], 2)] {
+        for (texts, at) in [(vec![], 1), (vec![record.clone()], 2)] {
             let answer = Answer::found(texts, 60);
             store
                 .store
                 .record_answer(&example(), &answer, at, 60)
                 .unwrap();
         }
-        let expected = News {
-            reports: vec![(example(), Kind::Aggregate, 1_700_000_002)],
-            published: vec![(example(), vec![record]), (example(), vec![])],
-        };
+        let expected = [
+            New::Report(example(), Kind::Aggregate, 1_700_000_002),
+            New::Published(example(), vec![record]),
+        ];
         assert_eq!(news(&store), expected);
-        assert_eq!(news(&store), News::default());
+        assert_eq!(news(&store), []);
         add(&mut store, 3);
-        let came = vec![(example(), Kind::Aggregate, 1_700_000_003)];
-        assert_eq!(news(&store).reports, came);
+        let came = New::Report(example(), Kind::Aggregate, 1_700_000_003);
+        assert_eq!(news(&store), [came]);
     }
 }

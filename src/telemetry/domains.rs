@@ -32,8 +32,8 @@ pub struct Published {
     pub testing: Option<YesNo>,
 }
 
-/// States by domain. A domain that metrics do not name is remembered, as a reload may name it, and
-/// not shown: one `other` for all of them would say nothing.
+/// States of the domains that metrics name: one `other` for all else would say nothing. After a reload,
+/// which may name others, all has to be told again.
 #[derive(Debug)]
 pub struct DomainStates {
     labels: Arc<DomainLabels>,
@@ -52,6 +52,9 @@ impl DomainStates {
 
     /// A report of this kind came, UTC epoch seconds.
     pub fn reported(&self, domain: Domain, kind: Kind, at: i64) {
+        if self.labels.named(&domain).is_none() {
+            return;
+        }
         let mut reported = lock(&self.reported);
         let newest = reported.entry((domain, kind)).or_insert(at);
         *newest = at.max(*newest);
@@ -60,10 +63,15 @@ impl DomainStates {
     /// This is published now, if anything that receivers use.
     pub fn published(&self, domain: Domain, published: Option<Published>) {
         let mut all = lock(&self.published);
-        match published {
+        match published.filter(|_| self.labels.named(&domain).is_some()) {
             Some(published) => all.insert(domain, published),
             None => all.remove(&domain),
         };
+    }
+
+    /// How often other domains may have been named since the start.
+    pub fn reloads(&self) -> u64 {
+        self.labels.reloads()
     }
 
     fn ages(&self, out: &dyn AsyncInstrument<u64>, now: SystemTime) {

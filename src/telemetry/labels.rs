@@ -36,6 +36,7 @@ pub struct DomainLabels {
 
 #[derive(Debug, Default)]
 struct Named {
+    reloads: u64,
     ever: HashSet<Domain>,
     now: HashMap<Domain, DomainLabel>,
 }
@@ -66,6 +67,7 @@ impl DomainLabels {
         }
         chosen.extend(new);
         let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
+        named.reloads += 1;
         named.ever.extend(chosen.iter().copied().cloned());
         let label = |domain: &Domain| (domain.clone(), DomainLabel(domain.as_str().into()));
         named.now = chosen.into_iter().map(label).collect();
@@ -75,6 +77,11 @@ impl DomainLabels {
     /// report, never the report's own text.
     pub fn label(&self, domain: &Domain) -> DomainLabel {
         self.read().now.get(domain).unwrap_or(&self.other).clone()
+    }
+
+    /// How many lists it was given.
+    pub(super) fn reloads(&self) -> u64 {
+        self.read().reloads
     }
 
     /// The label of a domain, unless it is `other`.

@@ -1,15 +1,14 @@
 //! Each kind of finding by a zone of its own, through the program and a real DNS server.
 //!
-//! `tests/zones/KIND.zone` holds the lines of the zone `KIND.test` (with hyphens), and in comments
-//! what else there is: `;: KEY = VALUE` in the configuration of the domain, `;@ LABEL` if that is a
+//! Comments of the zone are `;: KEY = VALUE` in the configuration of the domain, `;@ LABEL` if that is a
 //! name below the zone, `;+ LINE` in the zone `KIND-host.test` of a host that takes its reports; those
 //! of all others go to `reports.test`, which agrees to take any.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use rua_milter::terms::FindingKind;
 
-use crate::lab::nsd::Nsd;
+use crate::lab::{nsd::Nsd, zones::Fixture};
 
 /// One fixture.
 struct Case {
@@ -25,16 +24,12 @@ struct Case {
 
 impl Case {
     fn read(kind: FindingKind) -> Self {
-        let file = format!("tests/zones/{kind}.zone");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        let lines = fs::read_to_string(&path).expect("a fixture for each kind of finding");
-        let marked = |mark: &str| {
-            let marked = lines.lines().filter_map(|line| line.strip_prefix(mark));
-            marked
-                .map(|line| line.to_owned() + "\n")
-                .collect::<String>()
+        let fixture = Fixture::read(kind);
+        let marked = |mark| {
+            let lines = fixture.marked(mark).map(|line| line.to_owned() + "\n");
+            lines.collect::<String>()
         };
-        let zone = format!("{}.test", kind.as_str().replace('_', "-"));
+        let zone = format!("{}.test", fixture.name);
         let domain = match marked(";@ ").trim_end() {
             "" => zone.clone(),
             label => format!("{label}.{zone}"),
@@ -42,16 +37,17 @@ impl Case {
         let at_host = marked(";+ ");
         let host = match at_host.as_str() {
             "" => "reports.test".to_owned(),
-            _ => format!("{}-host.test", kind.as_str().replace('_', "-")),
+            _ => format!("{}-host.test", fixture.name),
         };
+        let keys = marked(";: ");
         Self {
             kind,
             zone,
+            lines: fixture.lines,
             domain,
             host,
             at_host,
-            keys: marked(";: "),
-            lines: lines.clone(),
+            keys,
         }
     }
 }

@@ -20,6 +20,7 @@ use rusqlite::{Connection, params};
 use crate::lab::{
     daemon::{Daemon, Settings},
     nsd::Nsd,
+    zones::Fixture,
 };
 
 const DAY: i64 = 86_400;
@@ -34,30 +35,20 @@ const KINDS: [FindingKind; 7] = [
 ];
 
 struct Case {
-    kind: FindingKind,
+    fixture: Fixture,
     domain: String,
-    lines: String,
 }
 
 impl Case {
     fn read(kind: FindingKind) -> Self {
-        let file = format!("tests/zones/{kind}.zone");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        Self {
-            kind,
-            domain: format!("{}.test", kind.as_str().replace('_', "-")),
-            lines: fs::read_to_string(path).expect("a fixture for each kind of finding"),
-        }
-    }
-
-    fn marked(&self, mark: &str) -> impl Iterator<Item = &str> {
-        let lines = self.lines.lines();
-        lines.filter_map(move |line| line.strip_prefix(mark))
+        let fixture = Fixture::read(kind);
+        let domain = format!("{}.test", fixture.name);
+        Self { fixture, domain }
     }
 
     /// Its reports as mails.
     fn mails(&self, now: i64, dir: &Path) {
-        for (number, line) in self.marked(";r ").enumerate() {
+        for (number, line) in self.fixture.marked(";r ").enumerate() {
             let words: Vec<_> = line.split(' ').collect();
             let days = words[2].split_once('-').unwrap_or((words[2], words[2]));
             let day = |text: &str| text.parse::<i64>().expect("days");
@@ -76,7 +67,7 @@ impl Case {
 
     /// What was published, as if it had been watched.
     fn history(&self, now: i64, store: &Connection) {
-        for line in self.marked(";h ") {
+        for line in self.fixture.marked(";h ") {
             let mut words = line.splitn(3, ' ');
             let mut days = || {
                 words
@@ -118,7 +109,7 @@ fn drift_prints_exactly_the_kind_of_each_history() {
     zones.extend(
         cases
             .iter()
-            .map(|case| (case.domain.as_str(), case.lines.as_str())),
+            .map(|case| (case.domain.as_str(), case.fixture.lines.as_str())),
     );
     let nsd = Nsd::start(&zones);
 
@@ -187,9 +178,11 @@ fn drift_prints_exactly_the_kind_of_each_history() {
             .filter_map(|it| it["kind"].as_str())
             .collect();
         let is_told = findings.iter().all(|it| it["first_seen"].is_i64());
-        if kinds != [case.kind.as_str()] || !is_told || object["undecided"] != serde_json::json!([])
+        if kinds != [case.fixture.kind.as_str()]
+            || !is_told
+            || object["undecided"] != serde_json::json!([])
         {
-            wrong.push(format!("{}: {object:#}", case.kind));
+            wrong.push(format!("{}: {object:#}", case.fixture.kind));
         }
     }
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), daemon.log());

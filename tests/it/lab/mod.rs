@@ -19,6 +19,7 @@ pub mod strace;
 pub mod tap;
 pub mod trace;
 pub mod unbound;
+pub mod zones;
 
 use std::{
     fs,
