@@ -162,7 +162,8 @@ impl Postfix {
             "chown: root, and Postfix installed?"
         );
         let port = free_port();
-        fs::write(dir.join("etc/main.cf"), options.main_cf(dir)).expect("main.cf");
+        let main_cf = last_of_each(&options.main_cf(dir));
+        fs::write(dir.join("etc/main.cf"), main_cf).expect("main.cf");
         fs::write(dir.join("etc/master.cf"), options.master_cf(port)).expect("master.cf");
         let mut postfix = Self {
             dir: dir.to_owned(),
@@ -190,6 +191,18 @@ impl Postfix {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where it is configured.
+    pub fn config_dir(&self) -> PathBuf {
+        self.dir.join("etc")
+    }
+
+    /// Changes settings of main.cf, or with `-F` fields of master.cf; what runs goes on as before.
+    pub fn set(&self, settings: &[&str]) {
+        let set = self.tool("postconf").args(settings).output();
+        let set = set.expect("postconf");
+        assert!(set.status.success(), "{set:?}");
     }
 
     /// `queue_directory`, to which a chrooted smtpd is confined.
@@ -259,6 +272,20 @@ impl Postfix {
         command.arg("-c").arg(self.dir.join("etc"));
         command
     }
+}
+
+/// The lines that win. Each process warns of the others, and when there are many the master waits
+/// for its own logger, which it has not started yet.
+fn last_of_each(main_cf: &str) -> String {
+    let name = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+    let lines: Vec<_> = main_cf.lines().collect();
+    let wins = |at: &usize| {
+        !lines[at + 1..]
+            .iter()
+            .any(|later| name(later) == name(lines[*at]))
+    };
+    let won = (0..lines.len()).filter(wins).map(|at| lines[at]);
+    won.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 impl Drop for Postfix {
