@@ -380,3 +380,11 @@ pub const WEB_CONNECTIONS: usize = 16;
 /// How long one HTTP connection may last, its one request and the answer included; as long as
 /// Prometheus waits for a scrape by default.
 pub const WEB_CONNECTION: Duration = Duration::from_secs(10);
+
+/// How long `doctor` waits for one step of somebody else: of a milter, a server, a program.
+/// Postscreen greets strangers after 6 seconds.
+pub const DOCTOR_WAIT: Duration = Duration::from_secs(10);
+/// Bytes of what one of them says. All settings of a Postfix are 50 KiB.
+pub const DOCTOR_HEARD: u64 = 1 << 20;
+/// Addresses of ours that it asks the MTA about.
+pub const DOCTOR_ADDRESSES: usize = 5;

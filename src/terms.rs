@@ -461,6 +461,18 @@ words! {
         Ri = "ri",
     }
 
+    /// What `doctor` thinks of one thing that it looked at.
+    Health {
+        /// As it should be.
+        Ok = "ok",
+        /// Works, and could be better.
+        Warning = "warning",
+        /// Costs mail, or will.
+        Problem = "problem",
+        /// Could not be looked at.
+        Unknown = "unknown",
+    }
+
     /// `psd` (RFC 9989 section 4.7).
     Psd {
         /// A public suffix domain.

@@ -2,6 +2,7 @@
 
 mod backup;
 mod check_config;
+mod doctor;
 pub mod drift;
 mod escape;
 mod export;
@@ -57,6 +58,8 @@ enum Command {
     Serve,
     /// Read the configuration as `serve` does, and say what is wrong with it
     CheckConfig,
+    /// Look at the installation and what surrounds it, and say what is wrong and what to do
+    Doctor(doctor::Args),
     /// Take mails and report files in, as if they had arrived
     Import(import::Args),
     /// Read reports and show what is in them, storing nothing; needs no configuration
@@ -89,6 +92,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve => serve::run(path),
         Command::CheckConfig => check_config::run(path),
+        Command::Doctor(args) => doctor::run(&args, path),
         Command::Import(args) => import::run(&args, path),
         Command::Inspect(args) => {
             // Needs none; the limits of one that is named are taken.

@@ -2,6 +2,7 @@
 
 mod crash;
 mod dates;
+mod doctor;
 mod doors;
 mod down;
 mod failure;
