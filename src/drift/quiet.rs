@@ -1,11 +1,8 @@
 //! Settles what is silent about a domain: what the store knows -> [`silence`] -> findings.
 
-use std::sync::Mutex;
-
 use super::{
     expected::Expected,
     silence::{self, Heard, Open, Watched},
-    watch::lock,
 };
 use crate::{
     config::Config,
@@ -14,14 +11,17 @@ use crate::{
         record::{self, Selection},
     },
     domain::Domain,
-    store::{Store, StoreError, published::Changes},
+    store::{
+        StoreError,
+        published::{Changes, Settling},
+    },
     terms::FindingSource,
 };
 
 /// Opens and closes the findings of silence about a domain that was just looked up. Where the record
 /// does not name us none is open: that is a finding of its own.
 pub fn settle(
-    store: &Mutex<Store>,
+    settling: &Settling<'_>,
     config: &Config,
     domain: &Domain,
     history: &[Period],
@@ -42,24 +42,24 @@ pub fn settle(
                 now: at,
                 patience: patience.map(|after| i64::try_from(after.as_secs()).unwrap_or(i64::MAX)),
             };
-            let (heard, open) = known(store, config, domain, at)?;
+            let (heard, open) = known(settling, config, domain, at)?;
             silence::silence(domain, &heard, watched, &open)
         }
         None => Vec::new(),
     };
-    lock(store).set_findings(domain, FindingSource::Silence, &findings, &[], at)
+    settling.set_findings(domain, FindingSource::Silence, &findings, &[], at)
 }
 
 /// What came lately, and what is open.
 fn known(
-    store: &Mutex<Store>,
+    settling: &Settling<'_>,
     config: &Config,
     domain: &Domain,
     at: i64,
 ) -> Result<(Vec<Heard>, Vec<Open>), StoreError> {
     let since = at.saturating_sub(silence::LOOKED_BACK);
-    let heard = lock(store).heard(domain, since)?;
-    let open = lock(store).open_findings(domain)?;
+    let heard = settling.heard(domain, since)?;
+    let open = settling.open_findings(domain)?;
     let known = &config.reporters.known;
     let heard = heard.iter().map(|heard| Heard {
         reporter: known.name_of(&heard.org_name, &heard.email),
@@ -83,6 +83,7 @@ mod tests {
             file,
         },
         dns::Answer,
+        store::Store,
         store::fixtures::{Place, arrival, example, plain},
         terms::FindingKind,
     };
@@ -131,11 +132,12 @@ mod tests {
             let at = START + day * DAY;
             store.record_answer(&example(), &answer, at, DAY).unwrap();
         }
-        let store = Mutex::new(store);
-        let settle = |day| {
-            let history = lock(&store).history(&example()).unwrap();
+        let settle = |store: &mut Store, day| {
+            let history = store.history(&example()).unwrap();
             let at = START + day * DAY;
-            let changes = settle(&store, &config(), &example(), &history, DAY, at).unwrap();
+            let changes = store
+                .settle(|look| settle(look, &config(), &example(), &history, DAY, at))
+                .unwrap();
             let kinds = |findings: Vec<crate::store::published::OpenFinding>| {
                 let kinds = findings.into_iter().map(|open| open.finding.kind);
                 kinds.collect::<Vec<_>>()
@@ -143,10 +145,10 @@ mod tests {
             (kinds(changes.opened), kinds(changes.closed))
         };
         let stopped = || vec![FindingKind::ReportsStopped];
-        assert_eq!(settle(53), (vec![], vec![]));
-        assert_eq!(settle(54), (stopped(), vec![]));
-        assert_eq!(settle(60), (vec![], vec![]));
-        hear(&mut lock(&store), 61);
-        assert_eq!(settle(61), (vec![], stopped()));
+        assert_eq!(settle(&mut store, 53), (vec![], vec![]));
+        assert_eq!(settle(&mut store, 54), (stopped(), vec![]));
+        assert_eq!(settle(&mut store, 60), (vec![], vec![]));
+        hear(&mut store, 61);
+        assert_eq!(settle(&mut store, 61), (vec![], stopped()));
     }
 }

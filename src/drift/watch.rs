@@ -46,7 +46,7 @@ use crate::{
     limits,
     store::{
         Store, StoreError,
-        published::{Changes, OpenFinding},
+        published::{Changes, OpenFinding, Settling},
     },
     terms::{DnsOutcome, FindingKind, FindingSource, Severity},
 };
@@ -78,7 +78,7 @@ pub async fn run(
     let mut shutdown = pin!(shutdown);
     let first = config.borrow_and_update().clone();
     let mut watcher = Watcher::new(store, first, observers);
-    watcher.adopt().await;
+    watcher.adopt(None).await;
     let mut reloads = true;
     loop {
         let next = watcher.next();
@@ -86,8 +86,9 @@ pub async fn run(
             () = &mut shutdown => break,
             changed = config.changed(), if reloads => match changed {
                 Ok(()) => {
-                    watcher.config = config.borrow_and_update().clone();
-                    watcher.adopt().await;
+                    let new = config.borrow_and_update().clone();
+                    let old = std::mem::replace(&mut watcher.config, new);
+                    watcher.adopt(Some(old)).await;
                 }
                 Err(_) => reloads = false,
             },
@@ -149,8 +150,8 @@ impl Watcher {
     }
 
     /// Takes up the configuration: every domain is looked up soon, as what is wanted of it may
-    /// have changed, and the findings of domains that are gone are closed.
-    async fn adopt(&mut self) {
+    /// have changed, and the findings of domains that are gone are closed. `old` is the one before.
+    async fn adopt(&mut self, old: Option<Arc<Config>>) {
         self.generation += 1;
         self.resolver = None;
         self.not_before = None;
@@ -164,9 +165,9 @@ impl Watcher {
         }
         let (before, config) = (std::mem::take(&mut self.queue), self.config.clone());
         let running = self.running.clone();
-        // A million of them take a second, and mail must not wait for that.
+        // A million of them take a second, and so does to free them; mail must not wait for that.
         let queue = spawn_blocking(move || {
-            drop(before);
+            drop((before, old));
             schedule::first_looks(&config, &running, Instant::now())
         });
         match queue.await {
@@ -258,14 +259,14 @@ impl Watcher {
         let (config, suffixes) = (self.config.clone(), self.suffixes.clone());
         let mut again = schedule::pause(&config, &look.seen.answer);
         let settled = self
-            .with_store(move |store| settle(store, &config, suffixes.as_deref(), &look.seen, now()))
+            .with_store(move |store| {
+                lock(store).settle(|s| settle(s, &config, suffixes.as_deref(), &look.seen, now()))
+            })
             .await;
         match settled {
             Some(Ok(Some(changes))) => self.tell(&domain, &changes),
             Some(Err(error)) => {
                 log_failure(&error);
-                // Part of it may have been recorded.
-                self.count_findings().await;
                 again = again.min(limits::DNS_RETRY);
             }
             Some(Ok(None)) | None => again = again.min(limits::DNS_RETRY),
@@ -341,7 +342,7 @@ pub(super) fn lock(store: &Mutex<Store>) -> std::sync::MutexGuard<'_, Store> {
 /// Records what was seen and settles the findings that follow from it. An unknown answer opens and
 /// closes none. `None`: a record has just gone, and it is to be seen once more that it has.
 fn settle(
-    store: &Mutex<Store>,
+    settling: &Settling<'_>,
     config: &Config,
     suffixes: Option<&SuffixList>,
     seen: &Seen,
@@ -359,9 +360,9 @@ fn settle(
     let mut has_gone = false;
     for (name, answer) in answers.into_iter().chain(hosts) {
         let Some(name) = name else { continue };
-        lock(store).record_answer(name, answer, at, gap)?;
+        settling.record_answer(name, answer, at, gap)?;
         let is_absent = matches!(answer.outcome, DnsOutcome::NoData | DnsOutcome::NxDomain);
-        has_gone |= is_absent && history::has_just_gone(&lock(store).history(name)?);
+        has_gone |= is_absent && history::has_just_gone(&settling.history(name)?);
     }
     if has_gone {
         debug!(%domain, "a record has gone, if it has");
@@ -372,9 +373,9 @@ fn settle(
     let judged = published::judge(seen, &expected, suffixes);
     let (findings, undecided) = (&judged.findings, &judged.undecided);
     let dns = FindingSource::Dns;
-    let mut changes = lock(store).set_findings(domain, dns, findings, undecided, at)?;
+    let mut changes = settling.set_findings(domain, dns, findings, undecided, at)?;
     if seen.answer.outcome == DnsOutcome::Unknown {
-        let unanswered = lock(store).unanswered(domain)?;
+        let unanswered = settling.unanswered(domain)?;
         if let Some(first) = unanswered.filter(|unanswered| unanswered.count == 1) {
             warn!(%domain, trouble = %first.trouble, "the DNS says nothing about the record");
         }
@@ -382,9 +383,9 @@ fn settle(
     }
 
     let since = at.saturating_sub(seconds(limits::COMPARED_REPORTS_AGE));
-    let reports = lock(store).reported(domain, since)?;
-    let history = lock(store).history(domain)?;
-    let revised = lock(store).revised(domain, since)?;
+    let reports = settling.reported(domain, since)?;
+    let history = settling.history(domain)?;
+    let revised = settling.revised(domain, since)?;
     let is_organizational = matches!(seen.walk.organizational(), Known::Yes(it) if it == *domain);
     let past = Past::new(
         domain,
@@ -396,8 +397,8 @@ fn settle(
     let mut findings = reported::findings(domain, &compared, &config.reporters.known);
     findings.extend(reported::revised(domain, revised));
     let reports = FindingSource::Reports;
-    let saw = lock(store).set_findings(domain, reports, &findings, &[], at)?;
-    let silent = quiet::settle(store, config, domain, &history, gap, at)?;
+    let saw = settling.set_findings(domain, reports, &findings, &[], at)?;
+    let silent = quiet::settle(settling, config, domain, &history, gap, at)?;
     for more in [saw, silent] {
         changes.opened.extend(more.opened);
         changes.closed.extend(more.closed);
@@ -416,7 +417,8 @@ fn close_departed(
         let domains = lock(store).domains_with_findings(source)?;
         for domain in domains {
             if config.domains.get(&domain).is_none() {
-                let changes = lock(store).set_findings(&domain, source, &[], &[], at)?;
+                let close = |s: &Settling<'_>| s.set_findings(&domain, source, &[], &[], at);
+                let changes = lock(store).settle(close)?;
                 closed.push((domain, changes));
             }
         }

@@ -5,15 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Arrival, Reader, Recorded, Sink, Store};
+use super::{Arrival, Reader, Recorded, Sink, Store, StoreError, published::Changes};
 use crate::{
+    dns::{Answer, Finding},
     domain::Domain,
     report::{
         Broken, Digest, DkimAuth, Metadata, PolicyPublished, Reason, Record, Report, Results,
         SpfAuth, Stated, Words,
         failure::{self, Around, FailureReport},
     },
-    terms::{Aligned, AuthResult, Disposition, Door, Policy},
+    terms::{Aligned, AuthResult, Disposition, Door, FindingKind, FindingSource, Policy},
 };
 
 /// A store in a directory of its own.
@@ -171,4 +172,28 @@ pub(crate) fn failure(id: &str) -> FailureReport {
         is_notice: false,
     };
     failure::read(fields.as_bytes(), &around).unwrap()
+}
+
+/// Single steps of a look, each by itself.
+impl Store {
+    pub(crate) fn record_answer(
+        &mut self,
+        domain: &Domain,
+        answer: &Answer,
+        at: i64,
+        gap: i64,
+    ) -> Result<(), StoreError> {
+        self.settle(|look| look.record_answer(domain, answer, at, gap))
+    }
+
+    pub(crate) fn set_findings(
+        &mut self,
+        domain: &Domain,
+        source: FindingSource,
+        findings: &[Finding],
+        undecided: &[FindingKind],
+        at: i64,
+    ) -> Result<Changes, StoreError> {
+        self.settle(|look| look.set_findings(domain, source, findings, undecided, at))
+    }
 }

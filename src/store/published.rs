@@ -47,49 +47,72 @@ pub struct OpenFinding {
     pub last_seen: i64,
 }
 
+/// What one look at a domain comes to, recorded as a whole or not at all.
+pub struct Settling<'a> {
+    connection: Transaction<'a>,
+}
+
 impl Store {
+    /// Runs `f`, and keeps what it recorded if it goes well. The commit has reached the disk when
+    /// this returns.
+    pub fn settle<T>(
+        &mut self,
+        f: impl FnOnce(&Settling<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let immediate = rusqlite::TransactionBehavior::Immediate;
+        let connection = self.connection.transaction_with_behavior(immediate);
+        let settling = Settling {
+            connection: connection.map_err(StoreError::sql("begin to record a look"))?,
+        };
+        let value = f(&settling)?;
+        let committed = settling.connection.commit();
+        committed.map_err(StoreError::sql("record a look"))?;
+        Ok(value)
+    }
+}
+
+impl Settling<'_> {
     /// Records an answer about `domain`, given at `at` (UTC epoch seconds). The same answer goes
     /// on if it was last seen at most `gap` seconds ago.
     pub fn record_answer(
-        &mut self,
+        &self,
         domain: &Domain,
         answer: &Answer,
         at: i64,
         gap: i64,
     ) -> Result<(), StoreError> {
-        in_transaction(&mut self.connection, "record a DNS answer", |t| {
-            record_answer(t, domain, answer, at, gap)
-        })
+        record_answer(&self.connection, domain, answer, at, gap)
+            .map_err(StoreError::sql("record a DNS answer"))
     }
 
-    /// Makes `findings` the open ones of `domain` and `source`: opens, confirms and closes, in
-    /// one transaction; none is closed whose kind is `undecided`. At most [`limits::MAX_FINDINGS`]
-    /// of a domain are open; more are left out.
+    /// Makes `findings` the open ones of `domain` and `source`: opens, confirms and closes; none is
+    /// closed whose kind is `undecided`. At most [`limits::MAX_FINDINGS`] of a domain are open; more
+    /// are left out.
     pub fn set_findings(
-        &mut self,
+        &self,
         domain: &Domain,
         source: FindingSource,
         findings: &[Finding],
         undecided: &[FindingKind],
         at: i64,
     ) -> Result<Changes, StoreError> {
-        in_transaction(&mut self.connection, "record findings", |t| {
-            set_findings(t, domain, source, findings, undecided, at)
-        })
+        set_findings(&self.connection, domain, source, findings, undecided, at)
+            .map_err(StoreError::sql("record findings"))
     }
 }
 
-/// The same questions, asked beside the writer and by it.
+/// The same questions, asked beside the writer, by it, and within its look.
 macro_rules! questions {
-    ($($(#[$about:meta])* $name:ident($($arg:ident: $type:ty),*) -> $out:ty, $doing:literal;)+) => {
-        impl Reader {$(
-            $(#[$about])*
-            pub fn $name(&self, $($arg: $type),*) -> Result<$out, StoreError> {
-                $name(&self.connection, $($arg),*).map_err(StoreError::sql($doing))
-            }
-        )+}
+    ($($asked:tt)+) => {
+        questions_of!(Reader: $($asked)+);
+        questions_of!(Store: $($asked)+);
+        questions_of!(Settling<'_>: $($asked)+);
+    };
+}
 
-        impl Store {$(
+macro_rules! questions_of {
+    ($who:ty: $($(#[$about:meta])* $name:ident($($arg:ident: $type:ty),*) -> $out:ty, $doing:literal;)+) => {
+        impl $who {$(
             $(#[$about])*
             pub fn $name(&self, $($arg: $type),*) -> Result<$out, StoreError> {
                 $name(&self.connection, $($arg),*).map_err(StoreError::sql($doing))
@@ -119,21 +142,6 @@ questions! {
     heard(domain: &Domain, since: i64) -> Vec<Heard>, "read who reported";
     /// How many documents about a domain first came at or after `since` with the key of another.
     revised(domain: &Domain, since: i64) -> u64, "count revised reports";
-}
-
-fn in_transaction<T>(
-    connection: &mut Connection,
-    doing: &'static str,
-    f: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
-) -> Result<T, StoreError> {
-    let run = || {
-        let immediate = rusqlite::TransactionBehavior::Immediate;
-        let transaction = connection.transaction_with_behavior(immediate)?;
-        let value = f(&transaction)?;
-        transaction.commit()?;
-        Ok(value)
-    };
-    run().map_err(StoreError::sql(doing))
 }
 
 fn record_answer(

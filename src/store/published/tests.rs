@@ -235,6 +235,21 @@ fn what_a_finding_rests_on_is_kept_and_brought_up_to_date() {
 }
 
 #[test]
+fn a_look_is_recorded_whole_or_not_at_all() {
+    let mut store = store();
+    let failed = store.settle(|look| {
+        look.record_answer(&domain(), &text(b"a"), 1, GAP)?;
+        let found = [finding(FindingKind::RecordMissing, "")];
+        look.set_findings(&domain(), FindingSource::Dns, &found, &[], 1)?;
+        assert_eq!(look.open_findings(&domain())?.len(), 1);
+        Err::<(), _>(StoreError::sql("try")(rusqlite::Error::InvalidQuery))
+    });
+    assert!(failed.is_err());
+    assert_eq!(seen(&store), []);
+    assert_eq!(store.open_findings(&domain()).unwrap(), []);
+}
+
+#[test]
 fn the_open_findings_of_a_domain_are_bounded() {
     let mut store = store();
     let many: Vec<_> = (0..limits::MAX_FINDINGS + 10)
