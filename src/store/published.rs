@@ -25,7 +25,7 @@ use crate::{
     terms::{DnsOutcome, DnsTrouble, FindingKind, FindingSource, Severity},
 };
 
-/// What [`Store::set_findings`] changed.
+/// What [`Settling::set_findings`] changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Findings that are new.
