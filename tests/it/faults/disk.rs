@@ -35,7 +35,8 @@ fn while_little_is_free_ours_waits_outside() {
     place.insist("after");
     // What was taken before the disk was seen to be full is taken again, and counts once.
     place.insist("meanwhile");
-    assert!(!place.daemon.log().contains("ERROR"), "nothing failed");
+    let log = place.daemon.log();
+    assert!(!log.contains("ERROR"), "something failed: {log}");
     place.expect(3);
     place.stop();
     aftermath::assert_whole(place.daemon.data(), 3);
