@@ -238,7 +238,9 @@ fn live(life: Life, dir: &Path, options: &[String]) -> Lived {
         acknowledged = acknowledged || is_taken();
         acknowledged || !daemon.is_running()
     });
-    until("it is stored", SOON, || {
+    // strace counts the calls of each thread by itself, so that a call may fail again on another
+    // one; after five times the pause is half a minute.
+    until("it is stored", 4 * SOON, || {
         !daemon.is_running() || daemon.spool("new").is_empty()
     });
     let (pid, survived) = (daemon.pid(), daemon.is_running());
