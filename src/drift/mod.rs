@@ -26,4 +26,6 @@ pub mod watch;
 pub mod webhook;
 
 #[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod tests;

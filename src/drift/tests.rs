@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::{
     compare::Past,
     expected::Expected,
+    fixtures::{Dice, domain, policy_published},
     history::Watch,
     published::{Seen, judge},
     reported,
@@ -29,10 +30,6 @@ const WATCH: Watch = Watch {
 
 const POLICIES: [Policy; 3] = [Policy::None, Policy::Quarantine, Policy::Reject];
 
-fn domain() -> Domain {
-    Domain::parse("example.com").unwrap()
-}
-
 fn text(policy: Policy) -> String {
     format!("v=DMARC1; p={policy}; rua=mailto:rua@ours.example")
 }
@@ -44,21 +41,6 @@ fn period(policy: Option<Policy>, first_seen: i64, last_seen: i64) -> Period {
         first_seen,
         last_seen,
         ttl: 3_600,
-    }
-}
-
-fn policy_published(p: Policy) -> PolicyPublished {
-    PolicyPublished {
-        domain: domain(),
-        p: Stated::Known(p),
-        sp: Stated::Not,
-        np: Stated::Not,
-        adkim: Stated::Not,
-        aspf: Stated::Not,
-        pct: None,
-        fo: String::new(),
-        testing: Stated::Not,
-        discovery_method: Stated::Not,
     }
 }
 
@@ -209,22 +191,6 @@ fn the_truth_table_of_wanted_published_reported_and_time() {
         }
     }
     assert_eq!(rows, 7 * 12 * 16 * 3 * 9);
-}
-
-/// Numbers that look random and are the same every time (xorshift64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: i64) -> i64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        i64::try_from(self.0 >> 1).unwrap() % limit
-    }
-
-    fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
-        of[usize::try_from(self.below(i64::try_from(of.len()).unwrap())).unwrap()]
-    }
 }
 
 /// A record as it was published from some time on; `None`: there was none.

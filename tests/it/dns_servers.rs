@@ -2,7 +2,7 @@
 //! we make of it.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering::SeqCst},
@@ -79,6 +79,26 @@ async fn the_server_of_a_zone_and_a_resolver_tell_the_same() {
     let zones = ["test", "broken.example"].map(|zone| (zone, nsd.address()));
     let unbound = Unbound::start(&zones, &[]);
     the_usual_is_told(unbound.address()).await;
+}
+
+/// The end of a record that does not fit into a datagram can have come by TCP only.
+#[test]
+fn the_large_record_is_truncated_in_a_datagram() {
+    let nsd = Nsd::start(&[("test", &zone())]);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.set_read_timeout(Some(SOON)).expect("a timeout");
+    let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    for label in ["_dmarc", "large", "test", ""] {
+        query.push(u8::try_from(label.len()).expect("a label"));
+        query.extend_from_slice(label.as_bytes());
+    }
+    // TXT, IN; and EDNS with more room than any resolver asks for.
+    query.extend_from_slice(&[0, 16, 0, 1, 0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0]);
+    socket.send_to(&query, nsd.address()).expect("sent");
+    let mut answer = [0; 4_096];
+    let length = socket.recv(&mut answer).expect("an answer");
+    assert_eq!(answer[..2], [0, 7]);
+    assert_eq!(answer[2] & 2, 2, "TC of {length} bytes");
 }
 
 #[tokio::test]

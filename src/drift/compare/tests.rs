@@ -3,13 +3,10 @@ use super::{
     RecordTag as T, *,
 };
 use crate::{
+    drift::fixtures::{domain, policy_published},
     report::Stated,
     terms::{Alignment, DiscoveryMethod, DnsOutcome, YesNo},
 };
-
-fn domain() -> Domain {
-    Domain::parse("example.com").unwrap()
-}
 
 const DAY: i64 = 86_400;
 const WATCH: Watch = Watch {
@@ -28,18 +25,7 @@ fn seen(text: &str, first_seen: i64, last_seen: i64) -> Period {
 }
 
 fn report(change: impl FnOnce(&mut PolicyPublished)) -> Reported {
-    let mut policy = PolicyPublished {
-        domain: domain(),
-        p: Stated::Known(Policy::Reject),
-        sp: Stated::Not,
-        np: Stated::Not,
-        adkim: Stated::Not,
-        aspf: Stated::Not,
-        pct: None,
-        fo: String::new(),
-        testing: Stated::Not,
-        discovery_method: Stated::Not,
-    };
+    let mut policy = policy_published(Policy::Reject);
     change(&mut policy);
     Reported {
         org_name: "google.com".to_owned(),

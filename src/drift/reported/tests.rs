@@ -1,8 +1,12 @@
 use super::*;
 use crate::{
     dns::Period,
-    drift::{compare::Past, history::Watch},
-    report::{PolicyPublished, Reported, Stated},
+    drift::{
+        compare::Past,
+        fixtures::{domain, policy_published},
+        history::Watch,
+    },
+    report::Reported,
     terms::{DnsOutcome, Policy},
 };
 
@@ -11,10 +15,6 @@ const WATCH: Watch = Watch {
     gap: 10_800,
     propagation: 2 * DAY,
 };
-
-fn domain() -> Domain {
-    Domain::parse("example.com").unwrap()
-}
 
 fn period(policy: Policy, first_seen: i64, last_seen: i64) -> Period {
     Period {
@@ -32,18 +32,7 @@ fn report(org_name: &str, p: Policy, begin: i64, days: i64) -> Reported {
         email: String::new(),
         begin,
         end: begin + days * DAY - 1,
-        policy: PolicyPublished {
-            domain: domain(),
-            p: Stated::Known(p),
-            sp: Stated::Not,
-            np: Stated::Not,
-            adkim: Stated::Not,
-            aspf: Stated::Not,
-            pct: None,
-            fo: String::new(),
-            testing: Stated::Not,
-            discovery_method: Stated::Not,
-        },
+        policy: policy_published(p),
     }
 }
 

@@ -1,5 +1,8 @@
 use super::*;
-use crate::terms::DnsOutcome;
+use crate::{
+    drift::fixtures::{Dice, domain},
+    terms::DnsOutcome,
+};
 
 const HOUR: i64 = 3_600;
 /// The simulated year begins after a time in which habits were learnt.
@@ -7,22 +10,6 @@ const YEAR: std::ops::Range<i64> = 60 * DAY..425 * DAY;
 
 fn name(text: &str) -> Domain {
     Domain::parse(text).unwrap()
-}
-
-fn domain() -> Domain {
-    name("example.com")
-}
-
-/// Numbers that look random and are the same every time (xorshift64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: i64) -> i64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        i64::try_from(self.0 >> 1).unwrap() % limit
-    }
 }
 
 /// Reports of one reporter on the days that `writes` says, each late by up to `lag` seconds.
