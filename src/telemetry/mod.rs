@@ -123,6 +123,16 @@ pub fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// The URL of the collector that metrics of this configuration go to, as `env` has it too; `None`:
+/// to none. It may hold a token.
+pub fn collector(
+    config: &config::Metrics,
+    env: &impl Fn(&str) -> Option<String>,
+) -> Result<Option<String>, TelemetryError> {
+    let otlp = Otlp::resolve(config, env)?;
+    Ok(otlp.map(|otlp| otlp.endpoint))
+}
+
 /// Starts the metrics of `node` about `domains` and `reporters`. Call it within the tokio runtime.
 pub fn start<'a>(
     config: &config::Metrics,

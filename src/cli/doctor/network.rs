@@ -8,6 +8,7 @@ use super::{check::Check, listen::within};
 use crate::{
     config::{Config, Metrics},
     dns::{Answer, lookup::Resolver},
+    telemetry,
     terms::DnsOutcome,
 };
 
@@ -49,11 +50,21 @@ fn judge_dns(name: &str, answer: &Answer) -> Check {
 
 /// Connects to the collector; what it makes of metrics is seen there.
 pub async fn collector(config: &Metrics) -> Check {
-    let Some(url) = endpoint(config, |name| std::env::var(name).ok()) else {
-        return Check::ok(
-            "collector",
-            "none is configured here; variables in /etc/default/rua-milter are the daemon's only",
-        );
+    let url = match telemetry::collector(config, &|name| std::env::var(name).ok()) {
+        Ok(Some(url)) => url,
+        Ok(None) => {
+            return Check::ok(
+                "collector",
+                "none is configured here; variables in /etc/default/rua-milter are the daemon's only",
+            );
+        }
+        Err(error) => {
+            return Check::problem(
+                "collector",
+                error.to_string(),
+                "set OTEL_EXPORTER_OTLP_PROTOCOL to grpc or http/protobuf, or metrics.otlp_protocol",
+            );
+        }
     };
     // Without its path, which may hold a token.
     let Some((host, port)) = host_and_port(&url) else {
@@ -65,18 +76,6 @@ pub async fn collector(config: &Metrics) -> Check {
     };
     let there = within(TcpStream::connect((host.as_str(), port))).await;
     judge_collector(&format!("{host}:{port}"), there.map(drop))
-}
-
-fn endpoint(config: &Metrics, env: impl Fn(&str) -> Option<String>) -> Option<String> {
-    let env = |name: &str| env(name).filter(|value| !value.is_empty());
-    if env("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return None;
-    }
-    config
-        .otlp_endpoint
-        .clone()
-        .or_else(|| env("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"))
-        .or_else(|| env("OTEL_EXPORTER_OTLP_ENDPOINT"))
 }
 
 fn host_and_port(url: &str) -> Option<(String, u16)> {
@@ -115,24 +114,11 @@ mod tests {
     }
 
     #[test]
-    fn the_file_names_the_collector_before_the_environment() {
-        let variable = |name: &str| {
-            (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://collector.example:4317".into())
-        };
-        let file = Metrics {
-            otlp_endpoint: Some("https://[::1]/".into()),
-            ..Metrics::default()
-        };
-        let at = |config: &Metrics, env: &dyn Fn(&str) -> Option<String>| {
-            endpoint(config, env).and_then(|url| host_and_port(&url))
-        };
-        assert_eq!(at(&file, &variable), Some(("::1".into(), 443)));
-        assert_eq!(
-            at(&Metrics::default(), &variable),
-            Some(("collector.example".into(), 4317))
-        );
-        assert_eq!(at(&Metrics::default(), &|_| None), None);
-        let off = |name: &str| (name == "OTEL_SDK_DISABLED").then(|| "true".into());
-        assert_eq!(at(&file, &off), None);
+    fn a_collector_is_reached_by_host_and_port() {
+        let at = |url| host_and_port(url);
+        assert_eq!(at("https://[::1]/"), Some(("::1".into(), 443)));
+        let path = "http://collector.example:4317/token";
+        assert_eq!(at(path), Some(("collector.example".into(), 4317)));
+        assert_eq!(at("collector"), None);
     }
 }
