@@ -18,6 +18,7 @@ mod failure;
 mod faults;
 mod flood;
 mod fuzz;
+mod health;
 mod hook;
 mod hostile;
 mod house;

@@ -429,60 +429,6 @@ fn without_a_collector_mail_flows_and_the_end_comes_in_time() {
 }
 
 #[test]
-fn health_is_whether_mail_can_be_made_durable() {
-    let (lab, port) = lab(|_| {});
-    assert_eq!(page(port, "/readyz"), (200, "ok\n".into()));
-    let spool = rusqlite::Connection::open(lab.daemon.data().join("spool.sqlite")).expect("spool");
-    spool.busy_timeout(SOON).expect("a timeout");
-    spool.execute_batch("BEGIN EXCLUSIVE").expect("the lock");
-    until("it is ill", SOON, || page(port, "/readyz").0 == 503);
-    assert!(page(port, "/readyz").1.contains("spool"));
-    assert_eq!(page(port, "/metrics").0, 200, "that goes on");
-    drop(spool);
-    until("it is well again", SOON, || page(port, "/readyz").0 == 200);
-}
-
-/// The watchdog is fed by the doors and by the spool's writer, and a sick report store is nothing
-/// to restart the program for.
-#[test]
-fn systemd_s_watchdog_is_fed_while_the_report_store_is_locked() {
-    let (mut lab, _) = lab(|settings| {
-        settings
-            .env
-            .push(("WATCHDOG_USEC".into(), "1500000".into()));
-    });
-    let store = lab.daemon.data().join("reports.sqlite");
-    until("there is a store", SOON, || store.exists());
-    let store = rusqlite::Connection::open(store).expect("a store");
-    store.busy_timeout(SOON).expect("a timeout");
-    store.execute_batch("BEGIN EXCLUSIVE").expect("the lock");
-    for _ in 0..4 {
-        lab.daemon.hear("WATCHDOG=1");
-    }
-    assert!(!lab.daemon.log().contains("no sign of life"));
-}
-
-#[test]
-fn a_locked_report_store_degrades_and_keeps_no_mail_out() {
-    let (lab, port) = lab(|_| {});
-    assert_eq!(page(port, "/livez"), (200, "ok\n".into()));
-    until("all is well", SOON, || {
-        page(port, "/readyz") == (200, "ok\n".into())
-    });
-    let locked = lab.daemon.block_store();
-    accept(&lab, &[RUA], &com("waits", &[1]).google(RUA));
-    until("it is degraded", SOON, || {
-        page(port, "/readyz") == (200, "degraded: store\n".into())
-    });
-    let gauge = "rua_degraded{part=\"store\"} 1";
-    assert!(page(port, "/metrics").1.contains(gauge));
-    drop(locked);
-    until("all is well again", SOON, || {
-        page(port, "/readyz") == (200, "ok\n".into())
-    });
-}
-
-#[test]
 fn a_record_that_drifts_is_a_finding_on_the_page_until_it_is_mended() {
     let weak = "_dmarc TXT \"v=DMARC1; p=none; rua=mailto:rua@reports.example\"";
     let mut nsd = Nsd::start(&[("example.com", weak)]);
