@@ -26,7 +26,7 @@ use serde::Serialize;
 use super::{escape, load, runtime};
 use crate::{
     config::{Config, ListenAddress, Peer, address::Recipient},
-    limits,
+    limits, telemetry,
     terms::Health,
 };
 use check::Check;
@@ -54,6 +54,7 @@ pub struct Args {
 /// Looks at everything; the exit code says whether there is a problem.
 pub fn run(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
     let config = load(path)?;
+    telemetry::install_crypto();
     let mut checks = vec![Check::ok(
         "config",
         format!("{}: domains: {}", path.display(), config.domains.len()),

@@ -34,6 +34,7 @@ use instruments::Exports;
 pub use instruments::Instruments;
 use labels::DomainLabels;
 use otlp::Otlp;
+pub use otlp::trial::Collector;
 
 /// What keeps log or metrics from starting. Nothing that happens later is an error.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +96,9 @@ pub enum TelemetryError {
     /// The exporter refused its settings, such as an endpoint that is no URL.
     #[error("setting up the OTLP exporter")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// A collector that was tried did not take the export.
+    #[error("the export failed")]
+    Export(#[from] opentelemetry_sdk::error::OTelSdkError),
     /// The Prometheus page could not be set up.
     #[error("setting up the Prometheus page")]
     Prometheus(#[source] opentelemetry_sdk::error::OTelSdkError),
@@ -116,21 +120,11 @@ pub struct Telemetry {
     registry: Option<Registry>,
 }
 
-/// Makes *ring* the TLS provider of the process. `main` calls it once, before anything else;
+/// Makes *ring* the TLS provider of the process. Commands that speak TLS call it first;
 /// further calls change nothing.
 pub fn install_crypto() {
     // The error holds the provider that is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-/// The URL of the collector that metrics of this configuration go to, as `env` has it too; `None`:
-/// to none. It may hold a token.
-pub fn collector(
-    config: &config::Metrics,
-    env: &impl Fn(&str) -> Option<String>,
-) -> Result<Option<String>, TelemetryError> {
-    let otlp = Otlp::resolve(config, env)?;
-    Ok(otlp.map(|otlp| otlp.endpoint))
 }
 
 /// Starts the metrics of `node` about `domains` and `reporters`. Call it within the tokio runtime.

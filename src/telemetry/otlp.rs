@@ -6,6 +6,7 @@
 
 mod exporter;
 mod headers;
+pub(super) mod trial;
 
 use std::{
     net::{SocketAddr, ToSocketAddrs as _},

@@ -8,7 +8,8 @@ use super::{check::Check, listen::within};
 use crate::{
     config::{Config, Metrics},
     dns::{Answer, lookup::Resolver},
-    telemetry,
+    limits,
+    telemetry::Collector,
     terms::DnsOutcome,
 };
 
@@ -48,10 +49,10 @@ fn judge_dns(name: &str, answer: &Answer) -> Check {
     }
 }
 
-/// Connects to the collector; what it makes of metrics is seen there.
+/// Sends the collector an export without metrics.
 pub async fn collector(config: &Metrics) -> Check {
-    let url = match telemetry::collector(config, &|name| std::env::var(name).ok()) {
-        Ok(Some(url)) => url,
+    let collector = match Collector::of(config, &|name| std::env::var(name).ok()) {
+        Ok(Some(collector)) => collector,
         Ok(None) => {
             return Check::ok(
                 "collector",
@@ -67,6 +68,7 @@ pub async fn collector(config: &Metrics) -> Check {
         }
     };
     // Without its path, which may hold a token.
+    let url = collector.url().to_owned();
     let Some((host, port)) = host_and_port(&url) else {
         return Check::problem(
             "collector",
@@ -74,8 +76,18 @@ pub async fn collector(config: &Metrics) -> Check {
             "set metrics.otlp_endpoint to one such as http://127.0.0.1:4317",
         );
     };
-    let there = within(TcpStream::connect((host.as_str(), port))).await;
-    judge_collector(&format!("{host}:{port}"), there.map(drop))
+    let at = format!("{host}:{port}");
+    // The bound on the connection comes first: the exporter's errors do not say what was amiss.
+    if let Err(error) = within(TcpStream::connect((host.as_str(), port))).await {
+        return unreachable(&at, &error);
+    }
+    match collector.try_out(limits::DOCTOR_WAIT).await {
+        Ok(()) => Check::ok("collector", format!("the collector at {at} takes metrics")),
+        Err(error) => {
+            let why = format!("{:#}", anyhow::Error::from(error));
+            refusing(&at, &why.replace(&url, &at))
+        }
+    }
 }
 
 fn host_and_port(url: &str) -> Option<(String, u16)> {
@@ -85,19 +97,22 @@ fn host_and_port(url: &str) -> Option<(String, u16)> {
     Some((host, url.port_or_known_default()?))
 }
 
-fn judge_collector(at: &str, there: io::Result<()>) -> Check {
-    match there {
-        Ok(()) => Check::ok(
-            "collector",
-            format!("the collector at {at} takes connections"),
-        ),
-        // Mail does not wait for it.
-        Err(error) => Check::warning(
-            "collector",
-            format!("the collector at {at} cannot be reached ({error}): no metrics get there"),
-            "see whether it runs and what lies between; mail does not wait for it",
-        ),
-    }
+// Mail does not wait for the collector: neither is a problem.
+
+fn unreachable(at: &str, error: &io::Error) -> Check {
+    Check::warning(
+        "collector",
+        format!("the collector at {at} cannot be reached ({error}): no metrics get there"),
+        "see whether it runs and what lies between; mail does not wait for it",
+    )
+}
+
+fn refusing(at: &str, why: &str) -> Check {
+    Check::warning(
+        "collector",
+        format!("the collector at {at} takes no metrics: {why}"),
+        "see whether metrics.otlp_protocol, otlp_headers_file and otlp_ca_file are what it asks for",
+    )
 }
 
 #[cfg(test)]

@@ -2,13 +2,16 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use crate::lab::{
-    Lab,
-    daemon::{Daemon, Output, Settings},
-    free_port,
-    nsd::black_hole,
-    open_dir,
-    postfix::{DEFERRING_SINK, Options},
+use crate::{
+    lab::{
+        Lab,
+        daemon::{Daemon, Output, Settings},
+        free_port,
+        nsd::black_hole,
+        open_dir,
+        postfix::{DEFERRING_SINK, Options},
+    },
+    otlp::Receiver,
 };
 
 /// A host for reports only, as the manual recommends, and nothing that `doctor` could warn of.
@@ -227,4 +230,52 @@ fn without_an_mta_what_is_not_known_is_no_problem() {
     daemon.kill();
     fs::write(dir.path().join("rua-milter.toml"), "nonsense = 1\n").expect("written");
     assert_eq!(daemon.run(&["doctor"]).code, 2);
+}
+
+/// Speaks HTTP, and wants a token.
+fn guarded_collector() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+    use axum::{Router, http::StatusCode, routing::post};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("set");
+    let at = listener.local_addr().expect("bound");
+    let listener = tokio::net::TcpListener::from_std(listener).expect("within a runtime");
+    let route = post(async || StatusCode::UNAUTHORIZED);
+    let serve = axum::serve(listener, Router::new().fallback(route));
+    (at, tokio::spawn(async { serve.await.expect("serving") }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_is_sent_an_export_without_metrics() {
+    let collector = Receiver::start().await;
+    let (guarded, server) = guarded_collector();
+    let guarded = format!("http://{guarded}/secret-token");
+    for (endpoint, protocol, expected) in [
+        (&collector.grpc, "grpc", "takes metrics"),
+        (&collector.http, "http/protobuf", "takes metrics"),
+        // An HTTP server that is asked for gRPC, and the other way round.
+        (&collector.http, "grpc", "takes no metrics: "),
+        (&collector.grpc, "http/protobuf", "takes no metrics: "),
+        (&guarded, "http/protobuf", "status code: 401"),
+    ] {
+        let dir = open_dir();
+        let mut settings = Settings::new(&dir.path().join("data"));
+        settings.metrics =
+            format!("otlp_endpoint = \"{endpoint}\"\notlp_protocol = \"{protocol}\"");
+        let daemon = Daemon::stopped(&dir.path().join("rua-milter.toml"), &settings);
+        let said = Said::by(&daemon, &dir.path().join("no-postfix"), &[]);
+        let found = said
+            .checks
+            .iter()
+            .find(|found| found["about"] == "collector");
+        let says = found.expect("an answer")["says"].to_string();
+        assert!(says.contains(expected), "{endpoint} {protocol}: {says}");
+        assert!(!says.contains("secret"), "{says}");
+        let ok = expected == "takes metrics";
+        assert_eq!(
+            said.states("collector"),
+            [if ok { "ok" } else { "warning" }]
+        );
+    }
+    assert!(collector.metrics().is_empty(), "it was told nothing");
+    server.abort();
 }
