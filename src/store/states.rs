@@ -56,10 +56,7 @@ fn news(
             }
         }
     }
-    let mut latest = moment.prepare_cached(
-        "SELECT domain, texts FROM published
-         WHERE id IN (SELECT max(id) FROM published WHERE id > ?1 GROUP BY domain)",
-    )?;
+    let mut latest = moment.prepare_cached(LATEST)?;
     let mut rows = latest.query([place.published])?;
     while let Some(row) = rows.next()? {
         if let Some(domain) = Domain::parse(row.get_ref(0)?.as_str()?) {
@@ -70,6 +67,11 @@ fn news(
     Ok(())
 }
 
+/// What was published last where anything changed. By a plain column SQLite would group in the
+/// order of its index, through all that ever was.
+const LATEST: &str = "SELECT domain, texts FROM published
+    WHERE id IN (SELECT max(id) FROM published WHERE id > ?1 GROUP BY +domain)";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +79,19 @@ mod tests {
         dns::Answer,
         store::fixtures::{self, arrival, example, plain},
     };
+
+    #[test]
+    fn what_is_not_new_is_not_read() {
+        let place = fixtures::Place::new();
+        let plan = format!("EXPLAIN QUERY PLAN {LATEST}");
+        let mut statement = place.store.connection.prepare(&plan).unwrap();
+        let steps = statement.query_map([0], |row| row.get::<_, String>(3));
+        let steps: Vec<_> = steps.unwrap().map(Result::unwrap).collect();
+        assert!(
+            !steps.iter().any(|step| step.starts_with("SCAN published")),
+            "{steps:?}"
+        );
+    }
 
     #[test]
     fn news_are_told_once() {
