@@ -139,6 +139,21 @@ impl Reader {
     }
 }
 
+impl DomainSummary {
+    fn new(domain: &str) -> Self {
+        Self {
+            domain: domain.to_owned(),
+            reports: 0,
+            revisions: 0,
+            counts: Counts::default(),
+            dispositions: BTreeMap::new(),
+            days: BTreeMap::new(),
+            sources: Top::default(),
+            reporters: Top::default(),
+        }
+    }
+}
+
 fn summary(
     connection: &Connection,
     below: Option<&str>,
@@ -190,14 +205,9 @@ fn heads(
     let head = |row: &Row<'_>| {
         let domain: String = row.get(0)?;
         let head = DomainSummary {
-            domain: domain.clone(),
             reports: whole(row, 1)?,
             revisions: whole(row, 2)?,
-            counts: Counts::default(),
-            dispositions: BTreeMap::new(),
-            days: BTreeMap::new(),
-            sources: Top::default(),
-            reporters: Top::default(),
+            ..DomainSummary::new(&domain)
         };
         Ok((domain, head))
     };
@@ -220,10 +230,11 @@ fn add_rollups(
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(params![below, first_day])?;
     while let Some(row) = rows.next()? {
-        let Some(domain) = domains.get_mut(row.get_ref(0)?.as_str()?) else {
-            // Its reports were deleted; the sums remain.
-            continue;
-        };
+        let name: String = row.get(0)?;
+        // Where its reports were deleted, the sums remain.
+        let domain = domains
+            .entry(name)
+            .or_insert_with_key(|name| DomainSummary::new(name));
         let result = row.get_ref(3)?.as_str()?.parse().ok();
         let messages = whole(row, 4)?;
         let disposition = row.get_ref(2)?.as_str()?.parse().ok();

@@ -3,7 +3,11 @@
 use super::*;
 use crate::{
     report::Stated,
-    store::fixtures::{Place, arrival, plain, record, report},
+    store::{
+        fixtures::{Place, arrival, plain, record, report},
+        retention::Stale,
+    },
+    terms::Kind,
 };
 
 const DAY: i64 = 1_699_920_000 / SECONDS_OF_A_DAY;
@@ -50,6 +54,21 @@ fn a_summary_adds_up_and_leaves_revisions_out() {
         messages: 30,
     };
     assert_eq!(summary.reporters.rows, [reporter]);
+}
+
+#[test]
+fn the_sums_of_deleted_reports_are_summed_up() {
+    let mut place = Place::new();
+    place.add(&arrival(1), &plain("r", 1));
+    let old = Stale::Reports(Kind::Aggregate);
+    let stale = reader(&place).stale(old, i64::MAX, 10).unwrap();
+    assert_eq!(place.store.forget(old, &stale, 100).unwrap(), 1);
+    let summaries = reader(&place).summary(None, 30, 2).unwrap();
+    let [summary] = &summaries[..] else {
+        panic!("its sums remain")
+    };
+    assert_eq!((summary.reports, summary.counts.messages), (0, 15));
+    assert_eq!(summary.sources.of, 0);
 }
 
 #[test]
