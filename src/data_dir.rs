@@ -1,7 +1,7 @@
 //! Who owns the data directory.
 //!
 //! `serve` locks it. `import` puts mail into the spool beside a running daemon, and does the
-//! daemon's work itself, under the lock, when none runs. Started as root, every command that
+//! daemon's work itself, under the lock, when none runs, until one asks for it. Started as root, every command that
 //! writes becomes the directory's owner first, so that no file appears there which the daemon
 //! cannot read.
 
@@ -10,12 +10,17 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use nix::unistd::{Gid, Uid, User};
 
+use crate::limits;
+
 /// The user that the packages make.
 const USER: &str = "rua-milter";
+/// Locked by whoever waits for the lock itself.
+const ASKED: &str = "lock.asked";
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +130,38 @@ fn become_user(uid: Uid, gid: Gid) -> Result<(), nix::Error> {
 
 /// Takes the lock; `None` when another process has it.
 pub fn try_lock(path: &Path) -> Result<Option<Lock>, DataDirError> {
-    let file = path.join("lock");
+    try_file(path, "lock")
+}
+
+/// Takes the lock when it is free. A command that works in the daemon's place is asked for it and
+/// gives way; who has it after [`limits::LOCK_WAIT`] keeps it.
+pub async fn lock(path: &Path) -> Result<Lock, DataDirError> {
+    if let Some(lock) = try_lock(path)? {
+        return Ok(lock);
+    }
+    let data_dir = path.display();
+    tracing::info!(%data_dir, "waiting for another rua-milter to give way");
+    let since = Instant::now();
+    let mut asking = None;
+    while since.elapsed() < limits::LOCK_WAIT {
+        if asking.is_none() {
+            asking = try_file(path, ASKED)?;
+        }
+        if let Some(lock) = try_lock(path)? {
+            return Ok(lock);
+        }
+        tokio::time::sleep(limits::LOCK_LOOK).await;
+    }
+    Err(DataDirError::InUse(path.to_owned()))
+}
+
+/// Whether a daemon asks for the lock.
+pub fn is_asked_for(path: &Path) -> Result<bool, DataDirError> {
+    Ok(try_file(path, ASKED)?.is_none())
+}
+
+fn try_file(path: &Path, name: &str) -> Result<Option<Lock>, DataDirError> {
+    let file = path.join(name);
     let wrong = |source| DataDirError::Io {
         path: file.clone(),
         source,
@@ -145,23 +181,26 @@ pub fn try_lock(path: &Path) -> Result<Option<Lock>, DataDirError> {
     }
 }
 
-/// Takes the lock, or says who has it.
-pub fn lock(path: &Path) -> Result<Lock, DataDirError> {
-    try_lock(path)?.ok_or_else(|| DataDirError::InUse(path.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn one_process_has_the_lock() {
+    #[tokio::test]
+    async fn one_process_has_the_lock_and_another_asks_for_it() {
         let dir = tempfile::tempdir().expect("a directory");
-        let held = lock(dir.path()).expect("free");
+        let held = lock(dir.path()).await.expect("free");
         let mode = fs::metadata(dir.path().join("lock")).expect("there").mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(try_lock(dir.path()).expect("looked").is_none());
-        drop(held);
-        assert!(try_lock(dir.path()).expect("looked").is_some());
+        assert!(!is_asked_for(dir.path()).expect("looked"));
+        let give_way = async {
+            while !is_asked_for(dir.path()).expect("looked") {
+                tokio::time::sleep(limits::LOCK_LOOK).await;
+            }
+            drop(held);
+        };
+        let (taken, ()) = tokio::join!(lock(dir.path()), give_way);
+        assert!(taken.is_ok());
+        assert!(!is_asked_for(dir.path()).expect("looked"));
     }
 }

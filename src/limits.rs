@@ -87,6 +87,12 @@ pub const MAX_ATTEMPTS: u32 = 2;
 /// one another closely have another cause, and must not add up to [`MAX_ATTEMPTS`]; where it is the
 /// entry, the doors are open meanwhile, and systemd's limit of starts is not reached.
 pub const RETRY_TRIED: Duration = Duration::from_secs(5);
+/// How long `serve` waits for another process to give up the data directory. A command that works
+/// in its place does so after a batch; where it is another daemon, systemd's limit of starts is not
+/// reached.
+pub const LOCK_WAIT: Duration = Duration::from_secs(20);
+/// Pause between two looks at the lock, and at what waits in the spool.
+pub const LOCK_LOOK: Duration = Duration::from_millis(50);
 /// First and longest pause after the report store failed.
 pub const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// See [`RETRY_FIRST`].

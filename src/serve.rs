@@ -46,7 +46,7 @@ pub async fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     telemetry::log::init(&config.log)?;
     telemetry::install_crypto();
     let signals = Signals::listen()?;
-    let _lock = data_dir::lock(&config.data_dir)?;
+    let _lock = data_dir::lock(&config.data_dir).await?;
     let names = config.domains.iter().map(|entry| entry.name);
     let known = &config.reporters.known;
     let telemetry = telemetry::start(&config.metrics, &config.node, names, known)?;

@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     process::ExitCode,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::{
     escape,
-    hand::{self, Hand, LOOK},
+    hand::{self, Hand, PATIENCE},
     load, runtime,
 };
 use crate::{
@@ -33,6 +33,7 @@ use crate::{
         examine::{Examined, Opinion},
         import,
     },
+    limits::LOCK_LOOK,
     spool::{Envelope, NewEntry, Spool, SpoolError},
     store::{self, Reader},
     terms::{Door, Outcome, Rejection},
@@ -56,8 +57,6 @@ const UNDER_WAY: usize = crate::limits::SPOOL_BATCH;
 const READ_AHEAD: usize = 4;
 /// Characters of a file's name that are shown.
 const NAME: usize = 512;
-/// A longer wait for room in the spool is told.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the command did, in numbers.
 #[derive(Debug, Default, Serialize)]
@@ -113,8 +112,7 @@ pub fn run(args: &Args, config: &std::path::Path) -> anyhow::Result<ExitCode> {
 
 async fn import(args: &Args, config: Arc<Config>) -> anyhow::Result<Totals> {
     let (spool, writer) = hand::open_spool(&config)?;
-    let mut hand = Hand::new(Arc::clone(&config), spool.clone());
-    hand.lend()?;
+    let mut hand = Hand::lend(&config, &spool)?;
     let mut totals = Totals::default();
     let (ids, names) = take_in(args, &config, &spool, &mut hand, &mut totals).await?;
     if let Some(&last) = ids.last() {
@@ -122,7 +120,7 @@ async fn import(args: &Args, config: Arc<Config>) -> anyhow::Result<Totals> {
         hand.wait(1..=last).await?;
         outcomes(&config, spool.id(), (&ids, &names), &mut totals)?;
     }
-    hand.rest().await;
+    hand.rest().await?;
     drop(spool);
     writer.join();
     Ok(totals)
@@ -191,8 +189,8 @@ async fn wait_for_room(spool: &Spool, hand: &mut Hand) -> anyhow::Result<()> {
             eprintln!("waiting: the spool or its disk is full");
             is_said = true;
         }
-        hand.lend()?;
-        tokio::time::sleep(LOOK).await;
+        hand.check().await?;
+        tokio::time::sleep(LOCK_LOOK).await;
     }
     Ok(())
 }

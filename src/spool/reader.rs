@@ -180,10 +180,10 @@ impl Reader {
         Ok(backup.run_to_completion(COPIED_PAGES, Duration::ZERO, None)?)
     }
 
-    /// Whether any of `ids` still waits to be worked on.
-    pub fn any_new(&self, ids: std::ops::RangeInclusive<i64>) -> Result<bool, SpoolError> {
+    /// The first of `ids` that still waits to be worked on.
+    pub fn first_new(&self, ids: std::ops::RangeInclusive<i64>) -> Result<Option<i64>, SpoolError> {
         let mut statement = self.0.prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM entry WHERE state = 'new' AND id BETWEEN ?1 AND ?2)",
+            "SELECT min(id) FROM entry WHERE state = 'new' AND id BETWEEN ?1 AND ?2",
         )?;
         Ok(statement.query_row([ids.start(), ids.end()], |row| row.get(0))?)
     }

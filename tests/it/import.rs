@@ -408,6 +408,52 @@ fn a_wait_that_only_the_operator_can_end_is_told() {
 }
 
 #[test]
+fn what_keeps_the_work_from_being_done_is_told() {
+    let place = Place::new();
+    let file = place.file("one.eml", &com("one").google(RUA));
+    // Files where the folders of years are to be.
+    fs::create_dir_all(place.daemon.data().join("archive")).expect("a folder");
+    for year in 2020..2100 {
+        place.file(&format!("data/archive/{year}"), b"");
+    }
+    let import = place
+        .daemon
+        .begin(&["import", file.to_str().expect("UTF-8")]);
+    until("it says why", 2 * SOON, || {
+        let said = import.errors();
+        said.contains("reports wait in the spool") && said.contains("does not get done")
+    });
+    assert!(import.is_running());
+}
+
+#[test]
+fn a_daemon_that_starts_gets_the_work_of_an_import() {
+    let mut place = Place::new();
+    let mails: Vec<_> = ["first", "second"]
+        .into_iter()
+        .map(|id| {
+            let mail = String::from_utf8(com(id).google(RUA)).expect("ASCII");
+            format!("From a@reporter.example Wed Nov 15 01:02:03 2023\n{mail}\n")
+        })
+        .collect();
+    let mut import = place.daemon.begin(&["import", "-"]);
+    // The second one is not whole, and the import waits for the rest of it.
+    import.feed(mails[0].as_bytes());
+    import.feed(&mails[1].as_bytes()[..200]);
+    let stored = |reports| Stored {
+        reports,
+        messages: 9 * reports,
+    };
+    place.daemon.expect_stored("example.com", stored(1));
+    place.daemon.restart();
+    let log = place.daemon.log();
+    assert!(log.contains("to give way"), "{log}");
+    import.feed(&mails[1].as_bytes()[200..]);
+    assert!(import.finish().success());
+    place.daemon.expect_stored("example.com", stored(2));
+}
+
+#[test]
 fn beside_a_running_daemon_the_daemon_does_the_work() {
     let port = free_port();
     let mut place = Place::with(|settings| {

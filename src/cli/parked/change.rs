@@ -56,9 +56,9 @@ async fn try_again(ids: &[i64], config: &Arc<Config>) -> anyhow::Result<ExitCode
     for some in ids.chunks(PARKED_CHUNK) {
         spool.retry(some.to_vec()).await?;
     }
-    let mut hand = Hand::new(Arc::clone(config), spool.clone());
+    let mut hand = Hand::lend(config, &spool)?;
     hand.wait(*first..=*last).await?;
-    hand.rest().await;
+    hand.rest().await?;
     let spool_id = spool.id().to_owned();
     drop(spool);
     writer.join();

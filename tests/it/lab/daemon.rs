@@ -423,6 +423,12 @@ impl Running {
         stdin.write_all(input).expect("it reads");
     }
 
+    /// Ends what it reads, and waits for its end.
+    pub fn finish(mut self) -> ExitStatus {
+        drop(self.child.stdin.take());
+        self.child.wait().expect("to wait")
+    }
+
     /// What it has written to stderr.
     pub fn errors(&self) -> String {
         fs::read_to_string(&self.errors).unwrap_or_default()
