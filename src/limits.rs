@@ -232,6 +232,8 @@ pub const STORE_WAL: u64 = 64 << 20;
 pub const STORE_STATEMENTS: usize = 64;
 /// Pages of a database that `backup` copies at a time.
 pub const COPIED_PAGES: i32 = 1_000;
+/// Numbers of entries that a copy of the spool leaves to mail that comes while the rest is copied.
+pub const COPY_SKIPS: u32 = 1_000_000;
 /// Files of one archive batch that are synced one by one; more share one sync of the file system.
 pub const ARCHIVE_SINGLE_SYNCS: usize = 4;
 /// Bytes read back of one archived mail: far above every `limits.max_message_bytes`, and a bound

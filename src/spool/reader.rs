@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Entry, Envelope, SpoolError, network_of, schema, version};
 use crate::{
-    limits::{COPIED_PAGES, MAX_ATTEMPTS, OVERSIZE_HEAD, SPOOL_WHOLE},
+    limits::{COPIED_PAGES, COPY_SKIPS, MAX_ATTEMPTS, OVERSIZE_HEAD, SPOOL_WHOLE},
     terms::Rejection,
 };
 
@@ -171,13 +171,18 @@ impl Reader {
     }
 
     /// Copies the whole spool, as it is at this moment, to a new file; whoever writes goes on.
+    ///
+    /// The copy numbers its entries from far above: the store that is copied after it knows the
+    /// arrivals of some that came in between, and would take new mail under their numbers for theirs.
     pub fn copy_to(&self, path: &Path) -> Result<(), SpoolError> {
         let mut copy = schema::create(path)?;
         // Held to the end, it keeps every commit from making the copy begin anew.
         let moment = self.0.unchecked_transaction()?;
         moment.query_row("SELECT id FROM spool", [], |_| Ok(()))?;
         let backup = Backup::new(&moment, &mut copy)?;
-        Ok(backup.run_to_completion(COPIED_PAGES, Duration::ZERO, None)?)
+        backup.run_to_completion(COPIED_PAGES, Duration::ZERO, None)?;
+        drop(backup);
+        schema::skip(&copy, COPY_SKIPS)
     }
 
     /// The first of `ids` that still waits to be worked on.

@@ -219,6 +219,21 @@ fn set_aside(path: &Path) -> Result<PathBuf, SpoolError> {
     Ok(aside)
 }
 
+/// Leaves out the next `count` numbers of entries.
+pub fn skip(database: &Connection, count: u32) -> Result<(), SpoolError> {
+    // SQLite keeps the last number in this table, once there was one.
+    database.execute(
+        "INSERT INTO sqlite_sequence (name, seq)
+         SELECT 'entry', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'entry')",
+        [],
+    )?;
+    database.execute(
+        "UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = 'entry'",
+        [count],
+    )?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

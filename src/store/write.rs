@@ -211,10 +211,12 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The outcome of this arrival, if it was here before.
+    /// The outcome of this arrival, if it was here before. Under its number there may be another's,
+    /// where an older spool was put beside this store.
     fn recorded(&self, spool: i64, arrival: &Arrival) -> Result<Option<Outcome>, StoreError> {
-        let sql = "SELECT outcome FROM arrival WHERE spool = ?1 AND spool_id = ?2 AND part = ?3";
-        let key = params![spool, arrival.spool_id, arrival.part];
+        let sql = "SELECT outcome FROM arrival
+            WHERE spool = ?1 AND spool_id = ?2 AND part = ?3 AND arrived = ?4";
+        let key = params![spool, arrival.spool_id, arrival.part, arrival.arrived];
         self.connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_row(key, |row| word(row, 0)).optional())
@@ -377,7 +379,7 @@ impl<'a> Batch<'a> {
     ) -> Result<Recorded, StoreError> {
         self.insert(
             "record an arrival",
-            // Only a parked one is ever replaced.
+            // Only a parked one is ever replaced, and one of another spool's copy.
             "INSERT OR REPLACE INTO arrival
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             params![

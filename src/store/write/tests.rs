@@ -69,6 +69,17 @@ fn work_redone_after_a_crash_changes_nothing() {
     assert!(!place.add(&anew, &plain("r", 1)).redone);
     assert_eq!(place.number("SELECT count(*) FROM arrival"), 3);
     assert_eq!(place.number("SELECT sum(messages) FROM rollup"), 15);
+    // And so is one that comes later under the number of another, by an older copy of the spool.
+    let later = Arrival {
+        arrived: arrival(1).arrived + 1,
+        ..arrival(1)
+    };
+    let recorded = place.add(&later, &plain("new", 3));
+    assert_eq!(
+        (recorded.outcome, recorded.redone),
+        (Outcome::Stored, false)
+    );
+    assert_eq!(place.number("SELECT sum(messages) FROM rollup"), 30);
 }
 
 #[test]
