@@ -18,6 +18,7 @@ use std::{
 use anyhow::{Context, bail};
 use tokio::{sync::Semaphore, task::JoinSet};
 
+use super::escape;
 use crate::{
     cli::rows::minute,
     config::{self, Config},
@@ -280,8 +281,7 @@ impl Checked {
 
 fn json(checked: &[Checked], out: &mut dyn Write) -> anyhow::Result<()> {
     for one in checked {
-        serde_json::to_writer(&mut *out, one)?;
-        writeln!(out)?;
+        writeln!(out, "{}", escape::json(&serde_json::to_string(one)?))?;
     }
     Ok(())
 }

@@ -39,6 +39,7 @@ use crate::{
     drift::webhook::BadSecret,
     intake::hook::SecretError,
     store,
+    telemetry::TelemetryError,
 };
 
 /// Takes DMARC reports out of the mail stream, keeps, parses and watches them.
@@ -148,11 +149,15 @@ pub fn run() -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Domains can be named by anybody; then only a configuration that was asked for must be there.
+/// Domains can be looked up on any machine; one that is configured is compared with what it wants.
 fn look_up(args: drift::Args, config: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let loaded = match load(config.unwrap_or(Path::new(file::DEFAULT_PATH))) {
-        Err(_) if config.is_none() && !args.domains.is_empty() => None,
-        loaded => Some(loaded?),
+    let default = Path::new(file::DEFAULT_PATH);
+    // Whoever may not read it, or wrote it wrong, is not to hear that all is well.
+    let is_optional = config.is_none() && !args.domains.is_empty();
+    let loaded = if is_optional && matches!(default.try_exists(), Ok(false)) {
+        None
+    } else {
+        Some(load(config.unwrap_or(default))?)
     };
     let reader = loaded.as_ref().and_then(findings);
     let out = &mut std::io::stdout();
@@ -177,7 +182,11 @@ fn findings(config: &Config) -> Option<store::Reader> {
 
 /// The exit code of a failure: 2 for what an operator wrote, 1 for what the work came to.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let usage = error.is::<ConfigError>() || error.is::<SecretError>() || error.is::<BadSecret>();
+    let telemetry = error.downcast_ref::<TelemetryError>();
+    let usage = error.is::<ConfigError>()
+        || error.is::<SecretError>()
+        || error.is::<BadSecret>()
+        || telemetry.is_some_and(TelemetryError::is_setting);
     ExitCode::from(if usage { 2 } else { 1 })
 }
 
