@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::Path, process::ExitCode};
 
-use super::load;
+use super::{load, runtime};
 use crate::{
     config::Config,
     dns::{
@@ -11,6 +11,7 @@ use crate::{
     },
     drift::webhook,
     intake::hook::Secrets,
+    telemetry,
 };
 
 /// Of the notes about wanted records, as many are printed.
@@ -24,6 +25,11 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     if let Some(path) = webhook.and_then(|webhook| webhook.secret_file.as_deref()) {
         webhook::secret(path)?;
     }
+    telemetry::install_crypto();
+    let runtime = runtime()?;
+    let within = runtime.enter();
+    telemetry::check(&config.metrics)?;
+    drop(within);
     let mut out = std::io::stdout().lock();
     writeln!(
         out,

@@ -54,8 +54,10 @@ pub enum TelemetryError {
         value: String,
     },
     /// A file that `[metrics]` or a variable names.
-    #[error("cannot read {}", path.display())]
+    #[error("{key}: cannot read {}", path.display())]
     Read {
+        /// What names it.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
@@ -63,7 +65,7 @@ pub enum TelemetryError {
         source: std::io::Error,
     },
     /// A line that is no header field; it may hold a secret, so it is not shown.
-    #[error("{}: line {line}: expected `Name: value`", path.display())]
+    #[error("metrics.otlp_headers_file: {}: line {line}: expected `Name: value`", path.display())]
     Header {
         /// The file.
         path: PathBuf,
@@ -71,7 +73,7 @@ pub enum TelemetryError {
         line: usize,
     },
     /// A file of certificates without one.
-    #[error("{} holds no certificate in PEM", .0.display())]
+    #[error("{}: {} holds no certificate in PEM", otlp::CA_FILE, .0.display())]
     NoCertificate(PathBuf),
     /// The variables name no address for the page.
     #[error("OTEL_EXPORTER_PROMETHEUS_HOST and _PORT: {host:?}, {port:?} is no address")]
@@ -94,7 +96,7 @@ pub enum TelemetryError {
     #[error("making the HTTP client for OTLP panicked")]
     ClientPanicked,
     /// The exporter refused its settings, such as an endpoint that is no URL.
-    #[error("setting up the OTLP exporter")]
+    #[error("setting up the OTLP exporter (metrics.otlp_endpoint, or the OTEL_* variables)")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
     /// A collector that was tried did not take the export.
     #[error("the export failed")]
@@ -102,6 +104,21 @@ pub enum TelemetryError {
     /// The Prometheus page could not be set up.
     #[error("setting up the Prometheus page")]
     Prometheus(#[source] opentelemetry_sdk::error::OTelSdkError),
+}
+
+impl TelemetryError {
+    /// Whether it is what an operator wrote.
+    pub fn is_setting(&self) -> bool {
+        matches!(
+            self,
+            Self::Protocol { .. }
+                | Self::Read { .. }
+                | Self::Header { .. }
+                | Self::NoCertificate(_)
+                | Self::PageAddress { .. }
+                | Self::Exporter(_)
+        )
+    }
 }
 
 /// Running telemetry. End it with [`Telemetry::flush`]; merely dropped, it waits for its last
@@ -125,6 +142,17 @@ pub struct Telemetry {
 pub fn install_crypto() {
     // The error holds the provider that is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Reads every setting that [`start`] reads, files and variables included, and exports nothing.
+/// Call it within the tokio runtime.
+pub fn check(config: &config::Metrics) -> Result<(), TelemetryError> {
+    let env = |name: &str| std::env::var(name).ok();
+    otlp::page_address(config, &env)?;
+    if let Some(otlp) = Otlp::resolve(config, &env)? {
+        otlp.exporter(Arc::default())?;
+    }
+    Ok(())
 }
 
 /// Starts the metrics of `node` about `domains` and `reporters`. Call it within the tokio runtime.

@@ -28,6 +28,8 @@ const TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
 const METRICS_TIMEOUT: &str = "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT";
 const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 const METRICS_CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE";
+/// What may name the authorities.
+pub(super) const CA_FILE: &str = "metrics.otlp_ca_file, or OTEL_EXPORTER_OTLP_CERTIFICATE";
 const INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
 const PAGE_HOST: &str = "OTEL_EXPORTER_PROMETHEUS_HOST";
 const PAGE_PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
@@ -106,9 +108,10 @@ pub(super) fn page_address(
         .ok_or(TelemetryError::PageAddress { host, port })
 }
 
-/// Reads a file that the operator named.
-fn read(path: &Path) -> Result<String, TelemetryError> {
+/// Reads a file that the operator named by `key`.
+fn read(key: &'static str, path: &Path) -> Result<String, TelemetryError> {
     std::fs::read_to_string(path).map_err(|source| TelemetryError::Read {
+        key,
         path: path.to_owned(),
         source,
     })

@@ -125,6 +125,45 @@ fn check_config_reads_the_secret_and_lints_the_wanted_record() {
 }
 
 #[test]
+fn check_config_reads_what_metrics_need() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("rua-milter.toml");
+    let file = dir.path().join("file");
+    fs::write(&file, "no header\n").expect("to write");
+    let check = |settings: &str| {
+        let text = format!("[metrics]\notlp_endpoint = \"http://127.0.0.1:4317\"\n{settings}\n");
+        fs::write(&path, text).expect("to write");
+        run(
+            &["check-config", "--config", path.to_str().expect("UTF-8")],
+            b"",
+        )
+    };
+    assert_eq!(check("").code, 0);
+    for (setting, says) in [
+        (
+            "otlp_ca_file = \"/none.pem\"",
+            "metrics.otlp_ca_file, or OTEL_EXPORTER_OTLP_CERTIFICATE: cannot read /none.pem",
+        ),
+        (
+            &format!("otlp_ca_file = {file:?}"),
+            "holds no certificate in PEM",
+        ),
+        (
+            "otlp_headers_file = \"/none\"",
+            "metrics.otlp_headers_file: cannot read /none",
+        ),
+        (
+            &format!("otlp_headers_file = {file:?}"),
+            "line 1: expected `Name: value`",
+        ),
+    ] {
+        let output = check(setting);
+        assert_eq!(output.code, 2, "{output:?}");
+        assert!(output.stderr.contains(says), "{output:?}");
+    }
+}
+
+#[test]
 fn usage_is_2_and_says_what_there_is() {
     for args in [
         &["no-such-command"][..],

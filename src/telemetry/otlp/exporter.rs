@@ -130,7 +130,7 @@ struct Authorities {
 }
 
 fn authorities(path: &Path) -> Result<Authorities, TelemetryError> {
-    let pem = super::read(path)?;
+    let pem = super::read(super::CA_FILE, path)?;
     let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
     if certificates.is_empty() {
         return Err(TelemetryError::NoCertificate(path.to_owned()));

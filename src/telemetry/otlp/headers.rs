@@ -17,7 +17,7 @@ pub(super) struct Headers(HeaderMap);
 impl Headers {
     /// Reads `Name: value` lines; empty ones and those that start with `#` say nothing.
     pub fn read(path: &Path) -> Result<Self, TelemetryError> {
-        let text = super::read(path)?;
+        let text = super::read("metrics.otlp_headers_file", path)?;
         let lines = text.lines().enumerate();
         let told = lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
         told.map(|(at, line)| {
