@@ -4,9 +4,9 @@
 //! store, and a time that is before it, or more than [`CLOCK_JUMP`] behind it, is doubted. Either
 //! somebody sets the clock right, and then it is within what is believed again; or it was right, as
 //! after a month without power: a clock that has run on for [`CLOCK_PROOF`] without being set is
-//! believed. While it is doubted nothing is deleted, and nothing else depends on it.
+//! believed. While it is doubted nothing is deleted, and no time on record is moved.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Store, StoreError};
 use crate::limits::{CLOCK_JUMP, CLOCK_PROOF, CLOCK_SLACK};
@@ -65,17 +65,7 @@ impl Store {
     pub fn look_at_clock(&mut self, now: i64) -> Result<Clock, StoreError> {
         let newest = self.newest()?;
         self.transaction(|batch| {
-            let known = batch
-                .connection
-                .query_row("SELECT believed, since, latest FROM clock", [], |row| {
-                    let doubted: (Option<i64>, Option<i64>) = (row.get(1)?, row.get(2)?);
-                    Ok(Clock {
-                        believed: row.get(0)?,
-                        doubted: doubted.0.zip(doubted.1),
-                    })
-                })
-                .optional()
-                .map_err(StoreError::sql("read the clock"))?;
+            let known = kept(batch.connection).map_err(StoreError::sql("read the clock"))?;
             // A store without a report has nothing that a wrong clock could lose.
             let known = known.unwrap_or_else(|| Clock::at(newest.unwrap_or(now)));
             let clock = known.look(now);
@@ -99,6 +89,23 @@ impl Store {
             .optional()
             .map_err(StoreError::sql("find the newest report"))
     }
+}
+
+/// Whether a clock that says `now` is believed, as far as is known; `false` before the first look.
+pub(super) fn is_believed(connection: &Connection, now: i64) -> rusqlite::Result<bool> {
+    Ok(kept(connection)?.is_some_and(|known| known.look(now).is_believed()))
+}
+
+fn kept(connection: &Connection) -> rusqlite::Result<Option<Clock>> {
+    let sql = "SELECT believed, since, latest FROM clock";
+    let clock = connection.query_row(sql, [], |row| {
+        let doubted: (Option<i64>, Option<i64>) = (row.get(1)?, row.get(2)?);
+        Ok(Clock {
+            believed: row.get(0)?,
+            doubted: doubted.0.zip(doubted.1),
+        })
+    });
+    clock.optional()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use reported::{reported, revised};
 pub use unanswered::{NoAnswer, Unanswered};
 use unanswered::{no_answers, unanswered};
 
-use super::{Reader, Store, StoreError};
+use super::{Reader, Store, StoreError, clock};
 use crate::{
     dns::{Answer, Evidence, Finding, Period, Publish},
     domain::Domain,
@@ -159,7 +159,7 @@ fn record_answer(
     unanswered::end(connection, domain)?;
 
     let (outcome, texts) = (answer.outcome.as_str(), to_json(&answer.texts));
-    let latest: Option<(i64, bool, i64)> = connection
+    let mut latest: Option<(i64, bool, i64)> = connection
         .prepare_cached(
             "SELECT id, outcome = ?2 AND texts = ?3, last_seen FROM published
              WHERE domain = ?1 ORDER BY id DESC LIMIT 1",
@@ -168,6 +168,13 @@ fn record_answer(
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()?;
+    if let Some((_, _, last_seen)) = &mut latest
+        && *last_seen > at.saturating_add(limits::CLOCK_SLACK)
+        && clock::is_believed(connection, at)?
+    {
+        pull_back(connection, domain, at)?;
+        *last_seen = at;
+    }
     if let Some((id, true, last_seen)) = latest
         && at.saturating_sub(last_seen) <= gap
     {
@@ -187,6 +194,14 @@ fn record_answer(
     let trim = "DELETE FROM published WHERE domain = ?1 AND id <= (
         SELECT id FROM published WHERE domain = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
     run(connection, trim, params![domain, rows(limits::MAX_HISTORY)])
+}
+
+/// A clock that was far ahead has left times at which nobody looked, and which would hide all that comes
+/// until then: none of them is after `at` any more.
+fn pull_back(connection: &Connection, domain: &str, at: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE published SET first_seen = min(first_seen, ?2), last_seen = ?2
+        WHERE domain = ?1 AND last_seen > ?2";
+    run(connection, sql, params![domain, at])
 }
 
 fn set_findings(

@@ -1,6 +1,8 @@
 use super::*;
+use crate::store::fixtures::Place;
 
 const GAP: i64 = 100;
+const NOW: i64 = 1_700_000_000;
 
 fn store() -> Store {
     let connection = Connection::open_in_memory().unwrap();
@@ -108,6 +110,53 @@ fn a_period_does_not_cover_a_time_without_a_look() {
     }
     let found = DnsOutcome::Found;
     assert_eq!(seen(&store), [(found, 10, 110), (found, 211, 211)]);
+}
+
+#[test]
+fn what_a_clock_far_ahead_left_is_pulled_back_when_it_is_right_again() {
+    let mut place = Place::new();
+    let store = &mut place.store;
+    let (ahead, gone) = (NOW + 3_650 * 86_400, Answer::absent(DnsOutcome::NoData, 30));
+    store.look_at_clock(NOW).unwrap();
+    for (answer, at) in [
+        (text(b"a"), NOW),
+        (text(b"a"), ahead),
+        (text(b"b"), ahead + 50),
+        (text(b"b"), NOW + 500),
+        (gone.clone(), NOW + 550),
+        (gone, NOW + 600),
+    ] {
+        store.record_answer(&domain(), &answer, at, GAP).unwrap();
+    }
+    let (found, nodata) = (DnsOutcome::Found, DnsOutcome::NoData);
+    assert_eq!(
+        seen(store),
+        [
+            (found, NOW, NOW),
+            (found, NOW + 500, NOW + 500),
+            (found, NOW + 500, NOW + 500),
+            (nodata, NOW + 550, NOW + 600)
+        ]
+    );
+}
+
+#[test]
+fn a_clock_that_is_not_believed_moves_nothing() {
+    let mut place = Place::new();
+    let store = &mut place.store;
+    let look = |store: &mut Store, at| {
+        store
+            .record_answer(&domain(), &text(b"a"), at, GAP)
+            .unwrap();
+        seen(store)
+    };
+    let now = vec![(DnsOutcome::Found, NOW, NOW)];
+    assert_eq!(look(store, NOW), now);
+    // Nothing is known of the clock.
+    assert_eq!(look(store, NOW - 86_400), now);
+    store.look_at_clock(NOW).unwrap();
+    // A machine whose clock has no battery starts in 1970.
+    assert_eq!(look(store, 60), now);
 }
 
 #[test]
