@@ -54,7 +54,7 @@ pub struct Applied<'a> {
     pub domain: &'a Domain,
     /// The record.
     pub record: &'a Record,
-    /// The domain's own record, or one from above.
+    /// Whether it is that of the very name it applies to.
     pub is_own: bool,
 }
 
@@ -150,17 +150,19 @@ impl Walk {
         Known::Yes(self.start.clone())
     }
 
-    /// The record that applies to the start (RFC 9989 section 4.10.1): its own, that of its
-    /// organizational domain, or that of the public suffix above.
+    /// The record that applies to the start (RFC 9989 section 4.10.1): its own, or the one from above.
     pub fn applied(&self) -> Known<Option<Applied<'_>>> {
-        let at = |domain: &Domain| self.records().find(|(step, _)| step.domain == *domain);
-        if let Some((step, record)) = at(&self.start) {
-            return Known::Yes(Some(Applied {
-                domain: &step.domain,
-                record,
-                is_own: true,
-            }));
-        }
+        let own = self.at(&self.start).map(|(step, record)| Applied {
+            domain: &step.domain,
+            record,
+            is_own: true,
+        });
+        own.map_or_else(|| self.inherited(), |own| Known::Yes(Some(own)))
+    }
+
+    /// The record that applies to names below the start, and to the start, if they have none of their
+    /// own: that of the organizational domain, which may be the start, or of the public suffix above.
+    pub fn inherited(&self) -> Known<Option<Applied<'_>>> {
         let Known::Yes(organizational) = self.organizational() else {
             return Known::No;
         };
@@ -168,7 +170,7 @@ impl Walk {
             let mut records = self.records();
             records.find(|(_, record)| record.public_suffix() == Psd::Yes)
         };
-        let found = at(&organizational).or_else(suffix);
+        let found = self.at(&organizational).or_else(suffix);
         Known::Yes(found.map(|(step, record)| Applied {
             domain: &step.domain,
             record,
@@ -199,6 +201,10 @@ impl Walk {
             }
         }
         Known::Yes(None)
+    }
+
+    fn at(&self, domain: &Domain) -> Option<(&Step, &Record)> {
+        self.records().find(|(step, _)| step.domain == *domain)
     }
 
     /// The records of the walk, the longest name first.

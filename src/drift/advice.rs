@@ -30,6 +30,12 @@ pub fn add(seen: &Seen, expected: &Expected<'_>, findings: &mut [Finding]) {
                         text: external::AGREED.to_owned(),
                     })
             }
+            // What names below get is not for this record to say.
+            FindingKind::SubdomainPolicyMismatch
+                if expected.wanted.is_none() && !is_organizational(seen) =>
+            {
+                None
+            }
             // There is nothing wrong with the text.
             FindingKind::TtlExtreme | FindingKind::DiscoveryDivergence => None,
             _ => record.clone(),
@@ -86,11 +92,7 @@ fn mended(mut record: Record, seen: &Seen, expected: &Expected<'_>) -> Record {
         record.pct = None;
     }
     record.psd = record.psd.filter(|psd| *psd != Psd::Yes);
-    let is_organizational = match seen.walk.organizational() {
-        Known::Yes(organizational) => organizational == seen.domain,
-        Known::No => true,
-    };
-    if !is_organizational {
+    if !is_organizational(seen) {
         (record.sp, record.np) = (None, None);
     }
     record.fo = if record.ruf.is_empty() {
@@ -103,6 +105,14 @@ fn mended(mut record: Record, seen: &Seen, expected: &Expected<'_>) -> Record {
         *uris = uris.iter().filter_map(without_limit).collect();
     }
     record
+}
+
+/// Whether it is, as far as is known.
+fn is_organizational(seen: &Seen) -> bool {
+    match seen.walk.organizational() {
+        Known::Yes(organizational) => organizational == seen.domain,
+        Known::No => true,
+    }
 }
 
 /// The next step in one sentence.

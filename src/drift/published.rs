@@ -162,7 +162,7 @@ fn absent(
                 found.add(domain, kind, Severity::High, detail.to_owned());
             }
             Known::Yes(Some(applied)) => {
-                inherited(domain, expected, &applied, found);
+                inherited(seen, expected, &applied, found);
                 divergence(seen, list, found);
             }
         };
@@ -171,19 +171,15 @@ fn absent(
 }
 
 /// The record of a domain above applies.
-fn inherited(
-    domain: &Domain,
-    expected: &Expected<'_>,
-    applied: &Applied<'_>,
-    found: &mut Judgement,
-) {
+fn inherited(seen: &Seen, expected: &Expected<'_>, applied: &Applied<'_>, found: &mut Judgement) {
+    let domain = &seen.domain;
     if expected.wanted.is_some() {
         let detail = format!("receivers use the record of {}", applied.domain);
         let kind = FindingKind::RecordInherited;
         return found.add(domain, kind, Severity::Medium, detail);
     }
     destinations(domain, expected, applied.record, found);
-    wanted::demanded(domain, expected, applied, found);
+    wanted::demanded(seen, expected, applied, found);
 }
 
 /// The domain's own record: by itself, and against what is wanted.
@@ -205,7 +201,7 @@ fn own(seen: &Seen, expected: &Expected<'_>, record: &Record, found: &mut Judgem
             record,
             is_own: true,
         };
-        wanted::demanded(domain, expected, &applied, found);
+        wanted::demanded(seen, expected, &applied, found);
     }
     // A short one says nothing: caches hand out what is left of it.
     if seen.answer.ttl > LONG_TTL {

@@ -4,52 +4,68 @@ use super::{
     compare::{destinations, effective},
     expected::Expected,
     lint::enforces,
-    published::Judgement,
+    published::{Judgement, Seen},
 };
 use crate::{
     dns::{
         record::Record,
         uri::ReportUri,
-        walk::{Applied, Existence},
+        walk::{Applied, Existence, Known},
     },
     domain::Domain,
     terms::{Alignment, FindingKind, Policy, Psd, RecordTag, Severity, YesNo},
 };
 
-/// In what the record falls short of what is demanded at least.
+/// In what the record that applies falls short of what is demanded at least.
 pub fn demanded(
-    domain: &Domain,
+    seen: &Seen,
     expected: &Expected<'_>,
     applied: &Applied<'_>,
     found: &mut Judgement,
 ) {
-    let (demands, record) = (expected.demands, applied.record);
-    let falls_short = |(tag, want, have): (RecordTag, Option<Policy>, Option<Policy>)| {
-        let word = |policy: Option<Policy>| policy.map_or("not applied", Policy::as_str);
+    let (domain, demands) = (&seen.domain, expected.demands);
+    let own = [(RecordTag::P, Existence::Exists)];
+    let own = falls_short(domain, demands.policy, Some(*applied), &own);
+    found.add_joined(domain, FindingKind::PolicyWeaker, Severity::High, &own);
+    if demands.subdomains.is_some() {
+        let kind = FindingKind::SubdomainPolicyMismatch;
+        let below = [
+            (RecordTag::Sp, Existence::Exists),
+            (RecordTag::Np, Existence::Missing),
+        ];
+        // Which is not the domain's own if another is its organizational domain.
+        match seen.walk.inherited() {
+            Known::Yes(applied) => {
+                let below = falls_short(domain, demands.subdomains, applied, &below);
+                found.add_joined(domain, kind, Severity::High, &below);
+            }
+            Known::No => found.undecided.push(kind),
+        }
+    }
+    if let Some(alignment) = demands.alignment {
+        alignments(domain, [alignment; 2], applied.record, found);
+    }
+}
+
+/// In which of the tags the record asks for less than is wanted, and whose it is.
+fn falls_short(
+    domain: &Domain,
+    want: Option<Policy>,
+    applied: Option<Applied<'_>>,
+    tags: &[(RecordTag, Existence)],
+) -> Vec<String> {
+    let word = |policy: Option<Policy>| policy.map_or("not applied", Policy::as_str);
+    let short = tags.iter().filter_map(|&(tag, existence)| {
+        let have = applied.and_then(|applied| applied.policy(existence));
         let (want_word, have_word) = (word(want), word(have));
         (have < want).then(|| format!("{tag}: at least {want_word} is wanted, is {have_word}"))
-    };
-    let own = [(
-        RecordTag::P,
-        demands.policy,
-        applied.policy(Existence::Exists),
-    )];
-    let own: Vec<_> = own.into_iter().filter_map(falls_short).collect();
-    found.add_joined(domain, FindingKind::PolicyWeaker, Severity::High, &own);
-    let below = [
-        (RecordTag::Sp, demands.subdomains, record.subdomain_policy()),
-        (
-            RecordTag::Np,
-            demands.subdomains,
-            record.nonexistent_policy(),
-        ),
-    ];
-    let below: Vec<_> = below.into_iter().filter_map(falls_short).collect();
-    let kind = FindingKind::SubdomainPolicyMismatch;
-    found.add_joined(domain, kind, Severity::High, &below);
-    if let Some(alignment) = demands.alignment {
-        alignments(domain, [alignment; 2], record, found);
+    });
+    let mut short: Vec<_> = short.collect();
+    let above = applied.filter(|applied| applied.domain != domain);
+    if let Some(above) = above.filter(|_| !short.is_empty()) {
+        short.push(format!("receivers use the record of {}", above.domain));
     }
+    short
 }
 
 /// In what the domain's own record differs from the wanted one. `is_lost`: none of its destinations is

@@ -388,6 +388,38 @@ fn a_record_from_above_meets_demands_and_is_not_the_wanted_one() {
 }
 
 #[test]
+fn names_below_have_the_policy_of_the_organization_whatever_the_domain_says() {
+    use FindingKind as F;
+    let list = listed(Details {
+        demands: Demands {
+            subdomains: Some(Policy::Reject),
+            ..Demands::default()
+        },
+        ..Details::default()
+    });
+    let sub = Domain::parse("sub.example.com").unwrap();
+    let at = |own: &str, above: Answer| judged(&list, &walked(&sub, vec![answer(&[own]), above]));
+    let reject = "v=DMARC1; p=reject";
+    let none = "v=DMARC1; p=none; psd=n";
+    let found = at(reject, answer(&[none])).findings;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].kind, F::SubdomainPolicyMismatch);
+    assert_eq!(
+        found[0].detail,
+        "sp: at least reject is wanted, is none; np: at least reject is wanted, is none; \
+         receivers use the record of example.com"
+    );
+    // No text at the domain itself mends it.
+    assert_eq!(found[0].publish, None);
+    let good = "v=DMARC1; p=none; sp=reject; psd=n";
+    assert_eq!(kinds(at("v=DMARC1; p=none", answer(&[good]))), []);
+    assert_eq!(kinds(at("v=DMARC1; p=reject; psd=n", answer(&[none]))), []);
+    let unknown = at("v=DMARC1; p=none", Answer::unknown(DnsTrouble::Timeout));
+    assert_eq!(unknown.findings, []);
+    assert!(unknown.undecided.contains(&F::SubdomainPolicyMismatch));
+}
+
+#[test]
 fn the_place_in_the_organization_is_looked_at_both_ways() {
     use FindingKind as F;
     let suffixes = SuffixList::parse("com\n");
