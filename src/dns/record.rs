@@ -144,13 +144,19 @@ impl Record {
         })
     }
 
-    /// What `policy` comes to under `t`: one level lower with `t=y`.
+    /// The least that `policy` comes to: one level lower with `t=y`, and at older receivers, for the
+    /// rest of the mail, with a `pct` below 100 (RFC 7489 section 6.6.4).
     pub fn enforced(&self, policy: Policy) -> Policy {
-        match (self.testing(), policy) {
-            (YesNo::Yes, Policy::Reject) => Policy::Quarantine,
-            (YesNo::Yes, _) => Policy::None,
-            (YesNo::No, policy) => policy,
+        match policy {
+            policy if !self.is_lowered() => policy,
+            Policy::Reject => Policy::Quarantine,
+            Policy::Quarantine | Policy::None => Policy::None,
         }
+    }
+
+    /// Whether `t` or `pct` lowers its policies.
+    pub fn is_lowered(&self) -> bool {
+        self.testing() == YesNo::Yes || self.percentage() < 100
     }
 
     /// `adkim`, relaxed by default.

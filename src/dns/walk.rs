@@ -59,7 +59,7 @@ pub struct Applied<'a> {
 }
 
 impl Applied<'_> {
-    /// The policy for the domain, before `t`: `p` of its own record, `sp` or `np` of another's.
+    /// The policy for the domain, before `t` and `pct`: `p` of its own record, `sp` or `np` of another's.
     pub fn policy(&self, existence: Existence) -> Option<Policy> {
         match existence {
             _ if self.is_own => self.record.policy(),
@@ -68,7 +68,7 @@ impl Applied<'_> {
         }
     }
 
-    /// That policy as it is enforced, which `t=y` lowers.
+    /// That policy as it is enforced at least, which `t` and `pct` lower.
     pub fn enforced(&self, existence: Existence) -> Option<Policy> {
         let policy = self.policy(existence)?;
         Some(self.record.enforced(policy))

@@ -55,15 +55,25 @@ fn falls_short(
     tags: &[(RecordTag, Existence)],
 ) -> Vec<String> {
     let word = |policy: Option<Policy>| policy.map_or("not applied", Policy::as_str);
+    let above = applied.filter(|applied| applied.domain != domain);
     let short = tags.iter().filter_map(|&(tag, existence)| {
-        let have = applied.and_then(|applied| applied.policy(existence));
+        // What t and pct make of the domain's own record is a finding by itself.
+        let have = match above {
+            Some(above) => above.enforced(existence),
+            None => applied.and_then(|own| own.policy(existence)),
+        };
         let (want_word, have_word) = (word(want), word(have));
         (have < want).then(|| format!("{tag}: at least {want_word} is wanted, is {have_word}"))
     });
     let mut short: Vec<_> = short.collect();
-    let above = applied.filter(|applied| applied.domain != domain);
     if let Some(above) = above.filter(|_| !short.is_empty()) {
-        short.push(format!("receivers use the record of {}", above.domain));
+        let lowered = if above.record.is_lowered() {
+            ", where t or pct lowers the policy"
+        } else {
+            ""
+        };
+        let place = above.domain;
+        short.push(format!("receivers use the record of {place}{lowered}"));
     }
     short
 }

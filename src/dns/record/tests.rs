@@ -72,11 +72,15 @@ fn literals_are_read_in_any_case_and_addresses_keep_theirs() {
 }
 
 #[test]
-fn test_mode_lowers_by_one() {
-    let record = record("v=DMARC1; p=reject; t=y");
-    assert_eq!(record.enforced(Policy::Reject), Policy::Quarantine);
-    assert_eq!(record.enforced(Policy::Quarantine), Policy::None);
-    assert_eq!(record.enforced(Policy::None), Policy::None);
+fn test_mode_and_a_share_lower_by_one_and_not_by_two() {
+    for text in ["t=y", "pct=99", "t=y; pct=0"] {
+        let record = record(&format!("v=DMARC1; p=reject; {text}"));
+        assert_eq!(record.enforced(Policy::Reject), Policy::Quarantine);
+        assert_eq!(record.enforced(Policy::Quarantine), Policy::None);
+        assert_eq!(record.enforced(Policy::None), Policy::None);
+    }
+    let record = record("v=DMARC1; p=reject; t=n; pct=100");
+    assert_eq!(record.enforced(Policy::Reject), Policy::Reject);
 }
 
 #[test]

@@ -420,6 +420,51 @@ fn names_below_have_the_policy_of_the_organization_whatever_the_domain_says() {
 }
 
 #[test]
+fn a_policy_from_above_counts_as_t_and_pct_leave_it() {
+    use FindingKind as F;
+    let sub = Domain::parse("sub.example.com").unwrap();
+    let with = |policy, own: &[&str], above: &str| {
+        let own = match own {
+            [] => Answer::absent(DnsOutcome::NxDomain, 60),
+            texts => answer(texts),
+        };
+        let demands = Demands {
+            policy,
+            subdomains: policy,
+            alignment: None,
+        };
+        let list = listed(Details {
+            demands,
+            ..Details::default()
+        });
+        let above = answer(&[&format!("v=DMARC1; p=reject; psd=n; {above}")]);
+        judged(&list, &walked(&sub, vec![own, above]))
+    };
+    let short = vec![F::PolicyWeaker, F::SubdomainPolicyMismatch];
+    for above in ["t=y; pct=0", "t=y", "pct=50"] {
+        assert_eq!(kinds(with(Some(Policy::Reject), &[], above)), short);
+        assert_eq!(kinds(with(Some(Policy::Quarantine), &[], above)), []);
+        let own = &["v=DMARC1; p=reject"];
+        let below = vec![F::SubdomainPolicyMismatch];
+        assert_eq!(kinds(with(Some(Policy::Reject), own, above)), below);
+    }
+    assert_eq!(kinds(with(Some(Policy::Reject), &[], "t=n; pct=100")), []);
+    let found = with(Some(Policy::Reject), &[], "t=y").findings;
+    assert_eq!(
+        found[0].detail,
+        "p: at least reject is wanted, is quarantine; receivers use the record of example.com, \
+         where t or pct lowers the policy"
+    );
+    // Of its own record t is a finding by itself.
+    let own = with(
+        Some(Policy::Reject),
+        &["v=DMARC1; p=reject; t=y; psd=n"],
+        "",
+    );
+    assert_eq!(kinds(own), [F::TestingLeftOn]);
+}
+
+#[test]
 fn the_place_in_the_organization_is_looked_at_both_ways() {
     use FindingKind as F;
     let suffixes = SuffixList::parse("com\n");
