@@ -372,7 +372,13 @@ fn nagios(checked: &[Checked], out: &mut dyn Write) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::{Answer, walk::Walk};
+    use crate::{
+        dns::{
+            Answer,
+            walk::{Known, Walk},
+        },
+        drift::published::Absence,
+    };
 
     fn checked(answer: &Answer) -> Checked {
         let domain = Domain::parse("example.com").unwrap();
@@ -384,8 +390,7 @@ mod tests {
             domain,
             answer: answer.clone(),
             walk,
-            is_dangling: false,
-            misplaced: Vec::new(),
+            absence: Known::Yes(Absence::Plain),
             hosts: Vec::new(),
             has_unknown_host: false,
             tls: none,

@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval, timeout},
 };
 
-use super::{Answer, cache::Cache};
+use super::{Answer, cache::Cache, walk::Known};
 use crate::{
     domain::Domain,
     limits,
@@ -126,11 +126,15 @@ impl Resolver {
         self.cache.answer(name, self.txt(name.as_str())).await
     }
 
-    /// Whether `name` is known to be an alias, wherever that leads.
-    pub async fn is_alias(&self, name: &str) -> bool {
-        match absolute(name) {
-            Some(name) => self.query(name, RecordType::CNAME).await.is_ok(),
-            None => false,
+    /// Whether `name` is an alias, wherever that leads; what cannot be a name is none.
+    pub async fn is_alias(&self, name: &str) -> Known<bool> {
+        let Some(name) = absolute(name) else {
+            return Known::Yes(false);
+        };
+        match self.query(name, RecordType::CNAME).await {
+            Ok(_) => Known::Yes(true),
+            Err(error) if not_found(&error).outcome == DnsOutcome::Unknown => Known::No,
+            Err(_) => Known::Yes(false),
         }
     }
 

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::{
-    published::{Host, Seen},
+    published::{Absence, Host, Seen},
     tls,
 };
 use crate::{
@@ -35,26 +35,17 @@ pub async fn look(resolver: &Resolver, domain: &Domain) -> Seen {
     let mut seen = Seen {
         domain: domain.clone(),
         walk,
-        is_dangling: false,
-        misplaced: Vec::new(),
+        absence: Known::Yes(Absence::Plain),
         hosts: Vec::new(),
         has_unknown_host: false,
         tls: asker.ask(tls::place(domain)).await,
         answer,
     };
-    if matches!(
-        seen.answer.outcome,
-        DnsOutcome::NoData | DnsOutcome::NxDomain
-    ) {
-        // A wildcard's alias is none for this name in particular.
-        seen.is_dangling =
-            asker.is_alias("_dmarc", domain).await && !asker.is_alias("_any", domain).await;
-    }
     let texts = &seen.answer.texts;
     let is_absent = seen.answer.outcome != DnsOutcome::Unknown
         && !texts.iter().any(|text| record::is_meant(text));
-    if is_absent && !seen.is_dangling {
-        seen.misplaced = asker.misplaced(domain).await;
+    if is_absent {
+        seen.absence = asker.absence(seen.answer.outcome).await;
     }
     if let Known::Yes(Some(applied)) = seen.walk.applied() {
         let (domain, record) = (applied.domain.clone(), applied.record.clone());
@@ -104,23 +95,52 @@ impl Asker<'_> {
         walk
     }
 
-    async fn is_alias(&self, label: &str, domain: &Domain) -> bool {
-        self.resolver.is_alias(&format!("{label}.{domain}")).await
+    /// How it comes that there is no record, as far as the questions in turn are answered.
+    async fn absence(&mut self, outcome: DnsOutcome) -> Known<Absence> {
+        // An alias that leads to texts does not lead to nothing.
+        if outcome != DnsOutcome::Found {
+            match self.is_dangling().await {
+                Known::Yes(false) => {}
+                Known::Yes(true) => return Known::Yes(Absence::Dangling),
+                Known::No => return Known::No,
+            }
+        }
+        self.misplaced().await
+    }
+
+    async fn is_dangling(&self) -> Known<bool> {
+        match self.is_alias("_dmarc").await {
+            // A wildcard's alias is none for this name in particular.
+            Known::Yes(true) => match self.is_alias("_any").await {
+                Known::Yes(any) => Known::Yes(!any),
+                Known::No => Known::No,
+            },
+            other => other,
+        }
+    }
+
+    async fn is_alias(&self, label: &str) -> Known<bool> {
+        let name = format!("{label}.{}", self.domain);
+        self.resolver.is_alias(&name).await
     }
 
     /// Where people put a record that belongs to `_dmarc`: at the domain itself, below a label too
     /// many, and behind the name of the zone where it was left without its final dot.
-    async fn misplaced(&mut self, domain: &Domain) -> Vec<Domain> {
+    async fn misplaced(&mut self) -> Known<Absence> {
+        let domain = self.domain;
         let doubled = ["_dmarc._dmarc", &format!("_dmarc.{domain}")];
         let names = doubled.map(|front| Domain::parse(&format!("{front}.{domain}")));
-        let mut misplaced = Vec::new();
+        let mut absence = Known::Yes(Absence::Plain);
         for name in [Some(domain.clone())].into_iter().chain(names).flatten() {
             let answer = self.ask(Some(name.clone())).await;
             if answer.texts.iter().any(|text| record::is_meant(text)) {
-                misplaced.push(name);
+                return Known::Yes(Absence::Misplaced(name));
+            }
+            if answer.outcome == DnsOutcome::Unknown {
+                absence = Known::No;
             }
         }
-        misplaced
+        absence
     }
 
     /// The hosts of destinations outside the organization of `domain`, where `record` is; and whether

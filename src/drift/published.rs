@@ -29,16 +29,25 @@ pub struct Seen {
     pub answer: Answer,
     /// The walk that begins with it.
     pub walk: Walk,
-    /// Whether there is an alias at `_dmarc` that leads to nothing.
-    pub is_dangling: bool,
-    /// Where a DMARC record is that should be at `_dmarc`.
-    pub misplaced: Vec<Domain>,
+    /// How it comes that there is no record at `_dmarc`, if there is none.
+    pub absence: Known<Absence>,
     /// Hosts outside the organization to which reports go, and what they say.
     pub hosts: Vec<Host>,
     /// Whether it is not known of a host that it is one of them.
     pub has_unknown_host: bool,
     /// The answer at `_smtp._tls`.
     pub tls: Answer,
+}
+
+/// How it comes that there is no record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// Nothing tells.
+    Plain,
+    /// There is an alias at `_dmarc` that leads to nothing.
+    Dangling,
+    /// The record is here, and should be at `_dmarc`.
+    Misplaced(Domain),
 }
 
 /// A host of destinations outside the organization.
@@ -139,35 +148,43 @@ fn absent(
     list: Option<&SuffixList>,
     found: &mut Judgement,
 ) {
-    let domain = &seen.domain;
-    let (kind, detail) = if meant {
-        let detail = "the record does not start with exactly v=DMARC1;, which makes it none";
-        (FindingKind::RecordNotDmarc, detail.to_owned())
-    } else if seen.is_dangling {
-        let detail = "the name _dmarc is an alias of a name that has no TXT record";
-        (FindingKind::CnameDangling, detail.to_owned())
-    } else if let Some(place) = seen.misplaced.first() {
-        let detail = format!("a DMARC record is at {place}, where receivers do not look");
-        (FindingKind::RecordMisplaced, detail)
-    } else {
-        return match seen.walk.applied() {
-            Known::No => undecided(found),
-            Known::Yes(None) => {
-                let detail = match seen.answer.outcome {
-                    DnsOutcome::NxDomain => "the name _dmarc does not exist",
-                    DnsOutcome::NoData => "the name _dmarc has no TXT record",
-                    _ => "none of the TXT records is a DMARC record",
-                };
-                let kind = FindingKind::RecordMissing;
-                found.add(domain, kind, Severity::High, detail.to_owned());
-            }
-            Known::Yes(Some(applied)) => {
-                inherited(seen, expected, &applied, found);
-                divergence(seen, list, found);
-            }
-        };
+    let (kind, detail) = match &seen.absence {
+        _ if meant => {
+            let detail = "the record does not start with exactly v=DMARC1;, which makes it none";
+            (FindingKind::RecordNotDmarc, detail.to_owned())
+        }
+        Known::No => return undecided(found),
+        Known::Yes(Absence::Dangling) => {
+            let detail = "the name _dmarc is an alias of a name that has no TXT record";
+            (FindingKind::CnameDangling, detail.to_owned())
+        }
+        Known::Yes(Absence::Misplaced(place)) => {
+            let detail = format!("a DMARC record is at {place}, where receivers do not look");
+            (FindingKind::RecordMisplaced, detail)
+        }
+        Known::Yes(Absence::Plain) => return missing(seen, expected, list, found),
     };
-    found.add(domain, kind, Severity::High, detail);
+    found.add(&seen.domain, kind, Severity::High, detail);
+}
+
+/// No record, and nothing like one: that of a domain above applies, or none.
+fn missing(seen: &Seen, expected: &Expected<'_>, list: Option<&SuffixList>, found: &mut Judgement) {
+    match seen.walk.applied() {
+        Known::No => undecided(found),
+        Known::Yes(None) => {
+            let detail = match seen.answer.outcome {
+                DnsOutcome::NxDomain => "the name _dmarc does not exist",
+                DnsOutcome::NoData => "the name _dmarc has no TXT record",
+                _ => "none of the TXT records is a DMARC record",
+            };
+            let (kind, severity) = (FindingKind::RecordMissing, Severity::High);
+            found.add(&seen.domain, kind, severity, detail.to_owned());
+        }
+        Known::Yes(Some(applied)) => {
+            inherited(seen, expected, &applied, found);
+            divergence(seen, list, found);
+        }
+    }
 }
 
 /// The record of a domain above applies.

@@ -7,7 +7,7 @@ use super::{
     expected::Expected,
     fixtures::{Dice, domain, policy_published},
     history::Watch,
-    published::{Seen, judge},
+    published::{Absence, Seen, judge},
     reported,
 };
 use crate::{
@@ -15,7 +15,10 @@ use crate::{
         address::Recipient,
         domains::{Demands, Details, DomainList},
     },
-    dns::{Answer, Period, walk::Walk},
+    dns::{
+        Answer, Period,
+        walk::{Known, Walk},
+    },
     domain::Domain,
     report::{PolicyPublished, Reported, Stated, reporters::Reporters},
     terms::{Alignment, DiscoveryMethod, DnsOutcome, FindingKind, Policy, YesNo},
@@ -83,8 +86,7 @@ fn published(wanted: Want, now: Option<Policy>) -> Vec<FindingKind> {
         domain: domain(),
         answer,
         walk,
-        is_dangling: false,
-        misplaced: Vec::new(),
+        absence: Known::Yes(Absence::Plain),
         hosts: Vec::new(),
         has_unknown_host: false,
         tls: absent,

@@ -11,12 +11,13 @@ use std::{
 };
 
 use rua_milter::{
-    dns::{Answer, lookup::Resolver},
+    dns::{Answer, lookup::Resolver, walk::Known},
     domain::Domain,
+    drift::{look::look, published::Absence},
     terms::{DnsOutcome, DnsTrouble},
 };
 
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::lab::{
     SOON,
@@ -196,4 +197,47 @@ async fn queries_go_out_at_an_even_pace_and_once_for_what_is_common() {
     let answers = questions.join_all().await;
     assert!(answers.iter().all(|answer| *answer == answers[0]));
     assert_eq!(counted.load(SeqCst), 21);
+}
+
+/// A server that knows no name, and says nothing to some questions: those that hold these bytes.
+async fn deaf_to(ignored: &'static [u8]) -> (SocketAddr, AbortHandle) {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await;
+    let socket = socket.expect("a socket");
+    let address = socket.local_addr().expect("an address");
+    let task = tokio::spawn(async move {
+        let mut query = [0; 512];
+        while let Ok((_, from)) = socket.recv_from(&mut query).await {
+            // The question: labels, and behind an empty one type and class.
+            let name = query[12..].iter().position(|byte| *byte == 0);
+            let end = 12 + name.expect("a name") + 5;
+            if query[12..end]
+                .windows(ignored.len())
+                .any(|it| it == ignored)
+            {
+                continue;
+            }
+            // NXDOMAIN, with the question and nothing else.
+            query[2..12].copy_from_slice(&[0x84, 3, 0, 1, 0, 0, 0, 0, 0, 0]);
+            let _ = socket.send_to(&query[..end], from).await;
+        }
+    });
+    (address, task.abort_handle())
+}
+
+#[tokio::test]
+async fn where_a_question_about_an_absence_stays_open_it_is_not_known() {
+    let cname: &[u8] = &[0, 0, 5, 0, 1];
+    for (ignored, expected) in [
+        (&b"nothing"[..], Known::Yes(Absence::Plain)),
+        (cname, Known::No),
+        (b"\x06_dmarc\x06_dmarc", Known::No),
+    ] {
+        let (server, task) = deaf_to(ignored).await;
+        let resolver = Resolver::new(&[server], Duration::from_millis(200), 1_000);
+        let domain = Domain::parse("missing.test").expect("a domain");
+        let seen = look(&resolver.expect("a resolver"), &domain).await;
+        assert_eq!(seen.answer.outcome, DnsOutcome::NxDomain, "{ignored:?}");
+        assert_eq!(seen.absence, expected, "{ignored:?}");
+        task.abort();
+    }
 }

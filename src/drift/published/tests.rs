@@ -53,8 +53,7 @@ fn walked(domain: &Domain, answers: Vec<Answer>) -> Seen {
         domain: domain.clone(),
         answer: answers.into_iter().next().unwrap(),
         walk,
-        is_dangling: false,
-        misplaced: Vec::new(),
+        absence: Known::Yes(Absence::Plain),
         hosts: Vec::new(),
         has_unknown_host: false,
         tls: Answer::absent(DnsOutcome::NxDomain, 60),
@@ -104,6 +103,18 @@ fn an_unknown_answer_is_no_finding_and_no_all_clear() {
     assert_eq!(found.findings, []);
     assert!(found.undecided.contains(&FindingKind::TlsRecordMissing));
     assert!(found.undecided.contains(&FindingKind::ExtAuthMissing));
+    // Missing, misplaced or behind an alias: nobody knows.
+    let mut absent = seen(Answer::absent(DnsOutcome::NxDomain, 60));
+    absent.absence = Known::No;
+    let found = judge(&absent, &Expected::default(), None);
+    assert_eq!(found.findings, []);
+    for kind in [
+        FindingKind::RecordMissing,
+        FindingKind::RecordMisplaced,
+        FindingKind::CnameDangling,
+    ] {
+        assert!(found.undecided.contains(&kind), "{kind}");
+    }
     // Missing or inherited: nobody knows.
     let above = walked(&domain(), vec![answer(&["x"]), unknown]);
     let found = judge(&above, &Expected::default(), None);
@@ -162,12 +173,12 @@ fn missing_several_and_misspelled_records_are_found() {
         assert_eq!(kind(&answer(&texts)), expected, "{texts:?}");
     }
     let mut odd = seen(Answer::absent(DnsOutcome::NxDomain, 0));
-    odd.misplaced.push(domain());
+    odd.absence = Known::Yes(Absence::Misplaced(domain()));
     assert_eq!(
         kinds(judge(&odd, &Expected::default(), None)),
         [F::RecordMisplaced]
     );
-    odd.is_dangling = true;
+    odd.absence = Known::Yes(Absence::Dangling);
     assert_eq!(
         kinds(judge(&odd, &Expected::default(), None)),
         [F::CnameDangling]
