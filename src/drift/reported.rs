@@ -19,6 +19,13 @@ use crate::{
 /// Operators of reporters that have to agree that a field differs.
 const INDEPENDENT: usize = 2;
 
+/// The kinds of finding that a comparison may bring.
+pub const KINDS: [FindingKind; 3] = [
+    FindingKind::ReportedDiffers,
+    FindingKind::ReporterDiffers,
+    FindingKind::ReporterStale,
+];
+
 /// What the reports show, the gravest first; at most [`limits::REPORTED_FINDINGS`].
 pub fn findings(domain: &Domain, compared: &[Compared<'_>], known: &Reporters) -> Vec<Finding> {
     let mut by_tag: BTreeMap<RecordTag, BTreeMap<Domain, Statement>> = BTreeMap::new();

@@ -36,7 +36,7 @@ use super::{
 use crate::{
     config::Config,
     dns::{
-        Finding,
+        Finding, Period,
         lookup::{self, Resolver},
         printable,
         psl::SuffixList,
@@ -382,28 +382,41 @@ fn settle(
         return Ok(Some(changes));
     }
 
-    let since = at.saturating_sub(seconds(limits::COMPARED_REPORTS_AGE));
-    let reports = settling.reported(domain, since)?;
     let history = settling.history(domain)?;
-    let revised = settling.revised(domain, since)?;
-    let is_organizational = matches!(seen.walk.organizational(), Known::Yes(it) if it == *domain);
-    let past = Past::new(
-        domain,
-        &history,
-        schedule::as_watched(config),
-        is_organizational,
-    );
-    let compared: Vec<_> = reports.iter().filter_map(|r| past.compare(r)).collect();
-    let mut findings = reported::findings(domain, &compared, &config.reporters.known);
-    findings.extend(reported::revised(domain, revised));
-    let reports = FindingSource::Reports;
-    let saw = settling.set_findings(domain, reports, &findings, &[], at)?;
+    let saw = settle_reports(settling, config, seen, &history, at)?;
     let silent = quiet::settle(settling, config, domain, &history, gap, at)?;
     for more in [saw, silent] {
         changes.opened.extend(more.opened);
         changes.closed.extend(more.closed);
     }
     Ok(Some(changes))
+}
+
+/// Compares what reports say was published with what was. That goes for `sp` and `np` at an
+/// organizational domain only: where it is not known whether it is one, nothing is concluded.
+fn settle_reports(
+    settling: &Settling<'_>,
+    config: &Config,
+    seen: &Seen,
+    history: &[Period],
+    at: i64,
+) -> Result<Changes, StoreError> {
+    let domain = &seen.domain;
+    let since = at.saturating_sub(seconds(limits::COMPARED_REPORTS_AGE));
+    let (mut findings, undecided) = match seen.walk.organizational() {
+        Known::Yes(organizational) => {
+            let reports = settling.reported(domain, since)?;
+            let (watch, is_it) = (schedule::as_watched(config), organizational == *domain);
+            let past = Past::new(domain, history, watch, is_it);
+            let compared: Vec<_> = reports.iter().filter_map(|r| past.compare(r)).collect();
+            let known = &config.reporters.known;
+            (reported::findings(domain, &compared, known), &[][..])
+        }
+        Known::No => (Vec::new(), &reported::KINDS[..]),
+    };
+    let revised = settling.revised(domain, since)?;
+    findings.extend(reported::revised(domain, revised));
+    settling.set_findings(domain, FindingSource::Reports, &findings, undecided, at)
 }
 
 /// Closes what is open about domains that are not configured any more.
@@ -474,3 +487,6 @@ fn now() -> i64 {
 fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
