@@ -10,7 +10,7 @@
 //! unless there are too many domains for the allowed rate. A tenth of chance is added.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::BTreeSet,
     hash::{BuildHasher, RandomState},
     time::Duration,
 };
@@ -29,15 +29,14 @@ use crate::{
 /// Who is next.
 pub(super) type Queue = BTreeSet<(Instant, Domain)>;
 
-/// All domains that are watched, but for those whose look is running.
-pub(super) fn first_looks(config: &Config, running: &HashSet<Domain>, now: Instant) -> Queue {
+/// All domains that are watched.
+pub(super) fn first_looks(config: &Config, now: Instant) -> Queue {
     if !config.dns.watch {
         return Queue::new();
     }
     let millis = millis(round(&config.dns, config.domains.len()));
     let random = RandomState::new();
     let names = config.domains.iter().map(|entry| entry.name);
-    let names = names.filter(|name| !running.contains(*name));
     let due = |name| now + Duration::from_millis(random.hash_one(name) % (millis + 1));
     names.map(|name| (due(name), name.clone())).collect()
 }
@@ -102,6 +101,8 @@ fn millis(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::terms::DnsTrouble;
 

@@ -9,7 +9,7 @@
 //! Nothing here ends the program. A failing store or DNS is logged and tried again.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -93,7 +93,7 @@ pub async fn run(
                 Err(_) => reloads = false,
             },
             Some(look) = watcher.looks.join_next() => match look {
-                Ok(look) => watcher.settle(look).await,
+                Ok(seen) => watcher.settle(seen).await,
                 Err(failed) => error!(%failed, "a DNS lookup ended badly"),
             },
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
@@ -101,21 +101,12 @@ pub async fn run(
             }
         }
     }
-    // Lookups may be cut off anywhere; whatever touches the store was awaited above.
     watcher.looks.shutdown().await;
-}
-
-/// A lookup that came to its end.
-struct Look {
-    seen: Seen,
-    /// The configuration under which it began.
-    generation: u64,
 }
 
 struct Watcher {
     store: Arc<Mutex<Store>>,
     config: Arc<Config>,
-    generation: u64,
     observers: Observers,
     /// Made when first needed, under each configuration.
     resolver: Option<Resolver>,
@@ -125,8 +116,8 @@ struct Watcher {
     not_before: Option<Instant>,
     /// Who is next; domains whose lookup is running are not in it.
     queue: Queue,
-    running: HashSet<Domain>,
-    looks: JoinSet<Look>,
+    /// They may be cut off anywhere: none touches the store.
+    looks: JoinSet<Seen>,
     /// Open findings. Nobody else opens or closes any, and the store would look at all of them to
     /// count them.
     open: BTreeMap<(FindingKind, Severity), u64>,
@@ -137,22 +128,21 @@ impl Watcher {
         Self {
             store,
             config,
-            generation: 0,
             observers,
             resolver: None,
             suffixes: None,
             not_before: None,
             queue: Queue::new(),
-            running: HashSet::new(),
             looks: JoinSet::new(),
             open: BTreeMap::new(),
         }
     }
 
     /// Takes up the configuration: every domain is looked up soon, as what is wanted of it may
-    /// have changed, and the findings of domains that are gone are closed. `old` is the one before.
+    /// have changed, and the findings of domains that are gone are closed. `old` is the one before;
+    /// lookups under it are cut off.
     async fn adopt(&mut self, old: Option<Arc<Config>>) {
-        self.generation += 1;
+        self.looks.shutdown().await;
         self.resolver = None;
         self.not_before = None;
         if let Some(round) = schedule::overlong_round(&self.config) {
@@ -164,11 +154,10 @@ impl Watcher {
             );
         }
         let (before, config) = (std::mem::take(&mut self.queue), self.config.clone());
-        let running = self.running.clone();
         // A million of them take a second, and so does to free them; mail must not wait for that.
         let queue = spawn_blocking(move || {
             drop((before, old));
-            schedule::first_looks(&config, &running, Instant::now())
+            schedule::first_looks(&config, Instant::now())
         });
         match queue.await {
             Ok(queue) => self.queue = queue,
@@ -220,12 +209,8 @@ impl Watcher {
         let Some((_, domain)) = self.queue.pop_first() else {
             return;
         };
-        self.running.insert(domain.clone());
-        let generation = self.generation;
-        self.looks.spawn(async move {
-            let seen = look(&resolver, &domain).await;
-            Look { seen, generation }
-        });
+        self.looks
+            .spawn(async move { look(&resolver, &domain).await });
     }
 
     fn resolver(&mut self) -> Option<Resolver> {
@@ -247,20 +232,14 @@ impl Watcher {
     }
 
     /// Records what a lookup brought, tells what changed, and plans the next one.
-    async fn settle(&mut self, look: Look) {
-        let domain = look.seen.domain.clone();
-        debug!(%domain, outcome = %look.seen.answer.outcome, "looked up");
-        self.running.remove(&domain);
-        // A domain that was taken off the list meanwhile is none of ours any more.
-        if self.config.domains.get(&domain).is_none() {
-            return;
-        }
-        let outdated = look.generation != self.generation;
+    async fn settle(&mut self, seen: Seen) {
+        let domain = seen.domain.clone();
+        debug!(%domain, outcome = %seen.answer.outcome, "looked up");
         let (config, suffixes) = (self.config.clone(), self.suffixes.clone());
-        let mut again = schedule::pause(&config, &look.seen.answer);
+        let mut again = schedule::pause(&config, &seen.answer);
         let settled = self
             .with_store(move |store| {
-                lock(store).settle(|s| settle(s, &config, suffixes.as_deref(), &look.seen, now()))
+                lock(store).settle(|s| settle(s, &config, suffixes.as_deref(), &seen, now()))
             })
             .await;
         match settled {
@@ -271,14 +250,7 @@ impl Watcher {
             }
             Some(Ok(None)) | None => again = again.min(limits::DNS_RETRY),
         }
-        if self.config.dns.watch {
-            let due = if outdated {
-                Instant::now()
-            } else {
-                Instant::now() + again
-            };
-            self.queue.insert((due, domain));
-        }
+        self.queue.insert((Instant::now() + again, domain));
     }
 
     fn tell(&mut self, domain: &Domain, changes: &Changes) {
