@@ -276,10 +276,12 @@ fn observers(
     told: drift::webhook::Sender,
 ) -> drift::watch::Observers {
     let (queries, findings) = (Arc::clone(instruments), Arc::clone(instruments));
+    let faults = Arc::clone(&instruments.faults);
     drift::watch::Observers {
         queried: Arc::new(move |outcome, time| queries.dns(outcome, time)),
         open_findings: Box::new(move |open| findings.set_findings(open)),
         changed: Box::new(move |domain, changes, at| told.tell(domain, changes, at)),
+        adopted: Box::new(move || faults.forget_lookups()),
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Observers {
     pub open_findings: Box<dyn Fn(FindingCounts) + Send + Sync>,
     /// Findings of a domain opened or closed; must not wait.
     pub changed: Box<Tell>,
+    /// A configuration was taken up: what queries came to before says nothing any more.
+    pub adopted: Box<dyn Fn() + Send + Sync>,
 }
 
 /// Watches until `shutdown`; takes up a new configuration as it comes. `store` is locked only on
@@ -139,10 +141,11 @@ impl Watcher {
     }
 
     /// Takes up the configuration: every domain is looked up soon, as what is wanted of it may
-    /// have changed, and the findings of domains that are gone are closed. `old` is the one before;
+    /// have changed, and the findings of domains that are not watched are closed. `old` is the one before;
     /// lookups under it are cut off.
     async fn adopt(&mut self, old: Option<Arc<Config>>) {
         self.looks.shutdown().await;
+        (self.observers.adopted)();
         self.resolver = None;
         self.not_before = None;
         if let Some(round) = schedule::overlong_round(&self.config) {
@@ -391,7 +394,7 @@ fn settle_reports(
     settling.set_findings(domain, FindingSource::Reports, &findings, undecided, at)
 }
 
-/// Closes what is open about domains that are not configured any more.
+/// Closes what is open about domains that are not watched any more: nobody would.
 fn close_departed(
     store: &Mutex<Store>,
     config: &Config,
@@ -401,7 +404,7 @@ fn close_departed(
     for &source in FindingSource::ALL {
         let domains = lock(store).domains_with_findings(source)?;
         for domain in domains {
-            if config.domains.get(&domain).is_none() {
+            if !config.dns.watch || config.domains.get(&domain).is_none() {
                 let close = |s: &Settling<'_>| s.set_findings(&domain, source, &[], &[], at);
                 let changes = lock(store).settle(close)?;
                 closed.push((domain, changes));

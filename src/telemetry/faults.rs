@@ -51,6 +51,11 @@ impl Faults {
         let _ = self.unanswered.fetch_update(Relaxed, Relaxed, one_more);
     }
 
+    /// Look-ups begin anew, of other servers perhaps, or there are none any more.
+    pub fn forget_lookups(&self) {
+        self.unanswered.store(0, Relaxed);
+    }
+
     /// Whether there is this one.
     pub fn has(&self, fault: Fault) -> bool {
         match fault {
@@ -98,6 +103,9 @@ mod tests {
             [Fault::Archive, Fault::Dns, Fault::Collector]
         );
         faults.set_back_rooms(None);
+        faults.forget_lookups();
+        assert!(!faults.has(Fault::Dns));
+        unknown(limits::DNS_UNANSWERED);
         faults.looked_up(DnsOutcome::Found);
         faults.exports.count(true);
         assert_eq!(faults.list(), []);

@@ -21,7 +21,8 @@ use rua_milter::{
     domain::Domain,
     drift::watch::{self, FindingCounts, Observers},
     store::{Reader, Store},
-    terms::{DnsOutcome, DnsTrouble, FindingKind},
+    telemetry::Instruments,
+    terms::{DnsOutcome, DnsTrouble, Fault, FindingKind},
 };
 use tokio::sync::{oneshot, watch as reload};
 
@@ -280,6 +281,7 @@ fn observers(
         }),
         open_findings: Box::new(move |open| *counts.lock().expect("no panic") = open),
         changed: Box::new(|_, _, _| {}),
+        adopted: Box::new(|| {}),
     }
 }
 
@@ -365,6 +367,52 @@ async fn the_watch_keeps_history_and_findings_open_and_close() {
     let counted = counted.lock().expect("no panic");
     assert_eq!(counted[0].0, FindingKind::RecordMissing);
     the_history_is_a_timeline(&dir.path().join("reports.sqlite"));
+}
+
+#[tokio::test]
+async fn without_a_watch_nothing_stays_open_and_no_fault_is_left() {
+    let nsd = nsd();
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Store::open(&dir.path().join("reports.sqlite")).expect("a store");
+    let store = Arc::new(Mutex::new(store));
+    let with = |domain, is_watched| {
+        let mut config = config(nsd.address(), &[domain]);
+        (config.dns.interval, config.dns.watch) = (Duration::from_millis(200), is_watched);
+        Arc::new(config)
+    };
+    let (reload, reloaded) = reload::channel(with("weak.test", true));
+    let counted = Arc::new(Mutex::new(Vec::new()));
+    let instruments = Arc::new(Instruments::disconnected());
+    let (asked, adopted) = (instruments.clone(), instruments.clone());
+    let observers = Observers {
+        queried: Arc::new(move |outcome, time| asked.dns(outcome, time)),
+        adopted: Box::new(move || adopted.faults.forget_lookups()),
+        ..observers(Arc::default(), counted.clone())
+    };
+    let (end, ended) = oneshot::channel::<()>();
+    let watching = tokio::spawn(watch::run(store.clone(), reloaded, observers, async {
+        let _ = ended.await;
+    }));
+    until(&store, "the finding is open", |store| {
+        open_kinds(store, "weak.test") == [FindingKind::PolicyWeaker]
+    })
+    .await;
+    reload.send(with("weak.test", false)).expect("it listens");
+    until(&store, "nobody watches", |store| {
+        open_kinds(store, "weak.test").is_empty()
+    })
+    .await;
+    let is_failing = || instruments.faults.has(Fault::Dns);
+    let reload_until = async |domain, is_watched, what: &str, is_so: &dyn Fn() -> bool| {
+        reload.send(with(domain, is_watched)).expect("it listens");
+        until(&store, what, |_| is_so()).await;
+    };
+    reload_until("broken.example", true, "no answers", &is_failing).await;
+    reload_until("broken.example", false, "no questions", &|| !is_failing()).await;
+    let _ = end.send(());
+    watching.await.expect("it ends by itself");
+    assert!(!is_failing());
+    assert_eq!(*counted.lock().expect("no panic"), []);
 }
 
 /// A busy machine may leave holes in it.
