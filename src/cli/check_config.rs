@@ -1,6 +1,6 @@
 //! `check-config`: everything that `serve` does with the configuration, short of binding.
 
-use std::{io::Write as _, path::Path, process::ExitCode};
+use std::{io::Write as _, path::Path, process::ExitCode, time::Duration};
 
 use super::{load, runtime};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
         printable,
         record::{self, Parsed},
     },
-    drift::webhook,
+    drift::{silence::LOOKED_BACK, webhook},
     intake::hook::Secrets,
     telemetry,
 };
@@ -47,6 +47,15 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
             out,
             "note: {silent} of them have no address of their own and there is no \
              recipients.template: their reports come only with other addresses or by import"
+        )?;
+    }
+    let learnt = Duration::from_secs(LOOKED_BACK.unsigned_abs());
+    if config.dns.watch && config.retention.reports.is_some_and(|kept| kept < learnt) {
+        writeln!(
+            out,
+            "note: retention.report_days is less than {}: who stops reporting may not be found, as \
+             that is learnt from the reports of so many days",
+            LOOKED_BACK / 86_400
         )?;
     }
     for note in wanted(&config).take(NOTES) {

@@ -164,6 +164,27 @@ fn check_config_reads_what_metrics_need() {
 }
 
 #[test]
+fn check_config_says_where_reports_go_too_soon_to_find_who_falls_silent() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("rua-milter.toml");
+    for (report_days, watch, is_noted) in [
+        (30, true, true),
+        (89, true, true),
+        (90, true, false),
+        (0, true, false),
+        (30, false, false),
+    ] {
+        let text = format!("[retention]\nreport_days = {report_days}\n[dns]\nwatch = {watch}\n");
+        fs::write(&path, text).expect("to write");
+        let path = path.to_str().expect("UTF-8");
+        let output = run(&["check-config", "--config", path], b"");
+        assert_eq!(output.code, 0, "{output:?}");
+        let note = "note: retention.report_days is less than 90: ";
+        assert_eq!(output.stdout.contains(note), is_noted, "{output:?}");
+    }
+}
+
+#[test]
 fn usage_is_2_and_says_what_there_is() {
     for args in [
         &["no-such-command"][..],
