@@ -30,6 +30,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0008_publish.sql"),
     include_str!("schema/0009_unanswered.sql"),
     include_str!("schema/0010_evidence.sql"),
+    include_str!("schema/0011_views.sql"),
 ];
 
 /// The one writer.

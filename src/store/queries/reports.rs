@@ -62,8 +62,8 @@ pub struct Listed {
 }
 
 /// The columns of a [`Listed`].
-pub(super) const LISTED: &str = "listed.id, kind, domain, policy_domain, org_name, report_id,
-    range_begin, range_end, records, skipped_records, messages, current, notes, listed.skipped";
+pub(super) const LISTED: &str = "id, kind, domain, policy_domain, org_name, report_id,
+    range_begin, range_end, records, skipped_records, messages, current, notes, skipped";
 
 /// What [`Filter::values`] fill; parameters from ?7 on are free.
 pub(super) fn matches() -> String {
@@ -99,8 +99,8 @@ impl Reader {
     ) -> Result<(), E> {
         let limit = if limit == 0 { -1 } else { i64::from(limit) };
         let sql = format!(
-            "SELECT {LISTED} FROM listed JOIN document USING (id) WHERE {}
-             ORDER BY range_begin DESC, listed.id DESC LIMIT {limit}",
+            "SELECT {LISTED} FROM reports WHERE {}
+             ORDER BY range_begin DESC, id DESC LIMIT {limit}",
             matches()
         );
         stream(
@@ -115,7 +115,7 @@ impl Reader {
 
     /// One report of the list, if there is one with this number.
     pub(super) fn listed(connection: &Connection, id: i64) -> rusqlite::Result<Listed> {
-        let sql = format!("SELECT {LISTED} FROM listed JOIN document USING (id) WHERE id = ?1");
+        let sql = format!("SELECT {LISTED} FROM reports WHERE id = ?1");
         connection.query_row(&sql, params![id], listed)
     }
 }

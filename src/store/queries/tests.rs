@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    report::Stated,
+    report::{Record, Stated},
     store::{
         fixtures::{Place, arrival, plain, record, report},
         retention::Stale,
@@ -147,4 +147,53 @@ fn a_store_that_nobody_writes_can_be_read_and_knows_both_kinds_of_address() {
     assert!(!dir.path().join("reports.sqlite-wal").exists());
     let summary = Reader::open(&path).unwrap().summary(None, 30, 9).unwrap();
     assert_eq!(summary[0].sources.rows[0].ip, ip);
+}
+
+#[test]
+fn a_view_spells_addresses_as_we_do() {
+    let mut addresses: Vec<IpAddr> = ["0.0.0.0", "9.10.99.100", "192.0.2.1", "255.255.255.255"]
+        .map(|text| text.parse().unwrap())
+        .into();
+    // Every order of eight fields of three kinds, with every run of zeros.
+    addresses.extend((0..3_usize.pow(8)).map(|number| {
+        let field = |place| [0, 0xb, 0x10a0][number / 3_usize.pow(place) % 3];
+        IpAddr::from([0, 1, 2, 3, 4, 5, 6, 7].map(field))
+    }));
+    let mut place = Place::new();
+    let rows = addresses.iter().map(|&source_ip| Record {
+        source_ip,
+        ..record(1, 1, Stated::Not)
+    });
+    place.add(&arrival(1), &report("r", 1, rows.collect()));
+    let reader = reader(&place);
+    let sql = "SELECT source_ip FROM dmarc_records ORDER BY seq";
+    let mut statement = reader.connection.prepare(sql).unwrap();
+    let spelled = statement.query_map([], |row| row.get::<_, String>(0));
+    let spelled: Vec<_> = spelled.unwrap().map(Result::unwrap).collect();
+    let ours: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+    assert_eq!(spelled, ours);
+}
+
+#[test]
+fn the_views_add_up_to_what_is_summed() {
+    let mut place = Place::new();
+    place.add(&arrival(1), &plain("r", 1));
+    place.add(&arrival(2), &plain("r", 2));
+    place.add(&arrival(3), &plain("s", 3));
+    for (sum, messages) in [
+        ("SELECT sum(messages) FROM reports WHERE current", 30),
+        ("SELECT sum(messages) FROM reports WHERE NOT current", 15),
+        ("SELECT sum(count) FROM dmarc_records", 30),
+        ("SELECT sum(messages) FROM dmarc_days", 30),
+    ] {
+        assert_eq!(place.number(sum), messages, "{sum}");
+    }
+    // By each result, what is not stated or not known included.
+    let unlike = "SELECT count(*) FROM (
+        SELECT day, domain, policy_domain, disposition, dkim, spf, dmarc, messages FROM dmarc_days
+        EXCEPT
+        SELECT day, domain, policy_domain, disposition,
+               iif(dkim IN ('pass', 'fail'), dkim, NULL), iif(spf IN ('pass', 'fail'), spf, NULL),
+               dmarc, sum(count) FROM dmarc_records GROUP BY 1, 2, 3, 4, 5, 6, 7)";
+    assert_eq!(place.number(unlike), 0);
 }
