@@ -42,7 +42,7 @@ use crate::{
 /// What to take in.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Mails (.eml), mbox files, Maildirs, bare .xml, .gz and .zip reports, folders of these;
+    /// Mails (.eml, .eml.gz), mbox files, Maildirs, bare .xml, .gz and .zip reports, folders of these;
     /// `-` for standard input, such as the output of `postcat -bh -q ID`
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,

@@ -37,7 +37,8 @@ const LEFT_OUT: usize = 10;
 /// limits of a configuration that is named with --config.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Mails, mbox files, Maildirs, bare .xml, .json, .gz or .zip files, folders of these; - is stdin
+    /// Mails (.eml, .eml.gz), mbox files, Maildirs, bare .xml, .json, .gz or .zip files, folders of
+    /// these; - is stdin
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Print one JSON object a line, for each document found

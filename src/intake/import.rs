@@ -1,7 +1,7 @@
 //! Files that an operator gives -> mails, one at a time.
 //!
-//! Knows single mails, mbox files (mboxrd quoting), Maildirs, bare reports, folders of all of
-//! these, and standard input as `-`. Memory is bounded by the limit on one mail, whatever the size
+//! Knows single mails, mbox files (mboxrd quoting), Maildirs, bare reports, the compressed mails of an
+//! archive, folders of all of these, and standard input as `-`. Memory is bounded by the limit on one mail, whatever the size
 //! of an mbox. What cannot be read is reported in its place, and the walk goes on.
 
 use std::{
@@ -11,7 +11,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flate2::read::MultiGzDecoder;
+
 use crate::limits::MBOX_PIECE;
+
+/// How names of archived mails end; what else is compressed is a report.
+const ARCHIVED: &[u8] = b".eml.gz";
 
 /// One mail, or one bare report.
 #[derive(Debug)]
@@ -128,7 +133,12 @@ fn file<E>(
     max_bytes: usize,
     on: &mut dyn FnMut(Mail<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
+    let name = path.as_os_str().as_encoded_bytes();
     match File::open(path) {
+        Ok(file) if name.ends_with(ARCHIVED) => {
+            let mail = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
+            stream(path, mail, max_bytes, on)
+        }
         Ok(file) => stream(path, BufReader::new(file), max_bytes, on),
         Err(error) => unreadable(path, error, on),
     }
@@ -284,6 +294,20 @@ mod tests {
         });
         result.unwrap();
         found
+    }
+
+    #[test]
+    fn an_archived_mail_is_inflated_as_far_as_a_mail_may_be_large() {
+        let dir = tempfile::tempdir().unwrap();
+        let read_one = |mail: &[u8]| {
+            let path = dir.path().join("0a.eml.gz");
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            io::Write::write_all(&mut gzip, mail).unwrap();
+            fs::write(&path, gzip.finish().unwrap()).unwrap();
+            read(&path).pop().unwrap().2
+        };
+        assert_eq!(read_one(b"A: 1\n\nx").as_deref(), Some(&b"A: 1\n\nx"[..]));
+        assert_eq!(read_one(&vec![b'x'; 1_000_000]), None);
     }
 
     #[test]
