@@ -9,6 +9,7 @@ mod commands;
 mod corpus;
 mod crash_loop;
 mod dns_servers;
+mod documentation;
 mod drift;
 mod drift_kinds;
 mod drift_reported;
