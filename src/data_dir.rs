@@ -98,6 +98,15 @@ pub fn become_owner(path: &Path) -> Result<(), DataDirError> {
     if path.exists() { enter(path) } else { Ok(()) }
 }
 
+/// Whether a file of ours is there; an error if that cannot be seen.
+pub fn has(path: &Path, name: &str) -> Result<bool, DataDirError> {
+    let file = path.join(name);
+    file.try_exists().map_err(|source| DataDirError::Io {
+        path: file.clone(),
+        source,
+    })
+}
+
 /// Makes a new directory at `path` that only the owner of `data` can enter, whom root then becomes.
 pub fn make_for_owner(path: &Path, data: &Path) -> Result<(), DataDirError> {
     let wrong = |source| DataDirError::New {

@@ -9,6 +9,9 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rua-milter: {error:#}");
+            if let Some(step) = rua_milter::cli::next_step(&error) {
+                eprintln!("            -> {step}");
+            }
             rua_milter::cli::exit_code(&error)
         }
     }

@@ -34,11 +34,10 @@ pub struct Args {
 pub fn run(args: &Args, config: &Path) -> anyhow::Result<ExitCode> {
     let config = load(config)?;
     let (from, to) = (&config.data_dir, &args.path);
-    let store_there = from.join(store::FILE);
     anyhow::ensure!(
-        store_there.exists(),
-        "no report store at {}: there is nothing to back up, or data_dir is another",
-        store_there.display()
+        data_dir::has(from, store::FILE)?,
+        "no report store in {}: there is nothing to back up, or data_dir is another",
+        from.display()
     );
     data_dir::make_for_owner(to, from)?;
     data_dir::become_owner(from)?;

@@ -37,6 +37,12 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
         path.display(),
         config.domains.len()
     )?;
+    if config.domains.is_empty() {
+        writeln!(
+            out,
+            "note: no domain is configured, so that every report is refused"
+        )?;
+    }
     let silent = config
         .domains
         .iter()

@@ -8,6 +8,7 @@ mod escape;
 mod export;
 mod generate;
 mod hand;
+mod hint;
 mod import;
 mod inspect;
 mod parked;
@@ -44,7 +45,7 @@ use crate::{
 
 /// Takes DMARC reports out of the mail stream, keeps, parses and watches them.
 #[derive(Debug, Parser)]
-#[command(name = "rua-milter", version, about, max_term_width = 100)]
+#[command(name = "rua-milter", version, about, max_term_width = 100, after_help = FIRST_STEPS)]
 struct Cli {
     /// The configuration file [default: /etc/rua-milter/rua-milter.toml]
     #[arg(long, global = true, value_name = "FILE")]
@@ -52,6 +53,20 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+/// For who has just installed it.
+const FIRST_STEPS: &str = "\
+First steps:
+  Say what is yours in /etc/rua-milter/rua-milter.toml, and attach the MTA: rua-milter(8) and the
+  guides, /usr/share/doc/rua-milter/guides. Then:
+    rua-milter check-config    is the configuration right?
+    rua-milter doctor          does all of it fit together, the MTA's settings included?
+    rua-milter import PATH     take in the reports that a mailbox has
+    rua-milter summary         what do they say?
+    rua-milter drift           does DNS say what is meant?
+  To look at one report, or at one record, nothing needs to be set up:
+    rua-milter inspect FILE
+    rua-milter drift example.com";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -190,6 +205,11 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if usage { 2 } else { 1 })
 }
 
+/// What to do about a failure, where its own words do not say it.
+pub fn next_step(error: &anyhow::Error) -> Option<&'static str> {
+    hint::of(error)
+}
+
 fn load(path: &Path) -> anyhow::Result<Config> {
     Ok(file::load(path)?)
 }
@@ -218,6 +238,12 @@ fn print(command: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::
     command(&mut out)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the number of a report or of a mail.
+fn id(text: &str) -> Result<i64, String> {
+    text.parse()
+        .map_err(|_| "not a number; the lists have it in front".to_owned())
 }
 
 fn domain(text: &str) -> Result<Domain, String> {

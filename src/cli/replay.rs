@@ -25,7 +25,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::{escape, load, runtime};
+use super::{escape, id, load, runtime};
 use crate::{
     archive::{self, Archive},
     config::Config,
@@ -49,7 +49,7 @@ const ASKED: usize = 100;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Read only these reports again, by the numbers that `reports` lists, and no parked mail
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = id)]
     ids: Vec<i64>,
     /// Say what would change, and change nothing
     #[arg(long)]
@@ -184,11 +184,10 @@ fn change(change: &Change) -> String {
 
 /// Says which parked mails could be stored now.
 fn look_at_parked(config: &Config, totals: &mut Totals, out: &mut dyn Write) -> anyhow::Result<()> {
-    let path = config.data_dir.join(spool::FILE);
-    if !path.exists() {
+    if !data_dir::has(&config.data_dir, spool::FILE)? {
         return Ok(());
     }
-    let reader = spool::Reader::open(&path)?;
+    let reader = spool::Reader::open(&config.data_dir.join(spool::FILE))?;
     for id in reader.retriable(None)? {
         totals.tried += 1;
         let Some(entry) = reader.load(id)? else {

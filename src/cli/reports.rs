@@ -113,7 +113,7 @@ pub fn run(args: Args, reader: &Reader, out: &mut dyn Write) -> anyhow::Result<(
     let mut rows = Rows::new(out, header);
     reader
         .reports(&filter, args.limit, |listed| Ok(rows.add(row(listed))?))
-        .and_then(|()| Ok(rows.flush()?))
+        .and_then(|()| Ok(rows.end("No reports.")?))
 }
 
 fn row(listed: Listed) -> [String; 8] {

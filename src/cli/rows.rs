@@ -16,22 +16,37 @@ pub struct Rows<'a> {
     out: &'a mut dyn Write,
     header: &'static [&'static str],
     table: Table,
+    is_empty: bool,
 }
 
 impl<'a> Rows<'a> {
     pub fn new(out: &'a mut dyn Write, header: &'static [&'static str]) -> Self {
         let table = table(header);
-        Self { out, header, table }
+        Self {
+            out,
+            header,
+            table,
+            is_empty: true,
+        }
     }
 
     /// Adds a row; what strangers wrote in it is escaped here.
     pub fn add<const N: usize>(&mut self, cells: [String; N]) -> io::Result<()> {
+        self.is_empty = false;
         self.table
             .add_row(cells.map(|cell| escape::text(&cell, CELL)));
         if self.table.row_count() >= INSPECT_ROWS {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Shows what was not shown yet, or says that there is nothing.
+    pub fn end(mut self, nothing: &str) -> io::Result<()> {
+        if self.is_empty {
+            return writeln!(self.out, "{nothing}");
+        }
+        self.flush()
     }
 
     /// Shows what was not shown yet.

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{
-    escape, inspect, reports,
+    escape, id, inspect, reports,
     rows::{Rows, minute},
 };
 use crate::{
@@ -34,6 +34,7 @@ const TEXT: usize = crate::limits::MAX_TEXT;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The report's number, as `reports` lists it
+    #[arg(value_parser = id)]
     id: i64,
     /// Print JSON
     #[arg(long, conflicts_with = "raw")]

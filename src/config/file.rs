@@ -57,6 +57,26 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     Source { path, text: &text }.parse()
 }
 
+/// The words of serde and TOML for types are a programmer's.
+fn plainly(message: &str) -> String {
+    [
+        ("i64", "a whole number"),
+        (
+            "invalid type: map, expected a sequence",
+            "expected [[...]], as there may be several",
+        ),
+        (
+            "expected a sequence",
+            "expected a list such as [\"one\", \"two\"]",
+        ),
+        ("path string", "a text"),
+    ]
+    .into_iter()
+    .fold(message.to_owned(), |text, (theirs, ours)| {
+        text.replace(theirs, ours)
+    })
+}
+
 /// Reads a file as text.
 pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
@@ -75,8 +95,7 @@ impl Source<'_> {
     fn parse(&self) -> Result<Config, ConfigError> {
         let raw: Raw = toml::from_str(self.text).map_err(|error| {
             let span = error.span().unwrap_or(0..0);
-            // serde's words for types are a programmer's.
-            self.wrong(&span, error.message().replace("i64", "a whole number"))
+            self.wrong(&span, plainly(error.message()))
         })?;
         Ok(Config {
             data_dir: raw

@@ -43,7 +43,9 @@ pub fn init(config: &Log) -> Result<(), TelemetryError> {
             registry.with(journal.with_filter(filter)).try_init()?;
         }
         LogTarget::Stderr => {
-            let ansi = std::io::stderr().is_terminal();
+            // https://no-color.org
+            let no_color = std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());
+            let ansi = std::io::stderr().is_terminal() && !no_color;
             let out = Mutex::new(Unwaited::new(std::io::stderr(), config.format));
             let lines = lines(config.format, ansi, out);
             registry.with(lines.with_filter(filter)).try_init()?;

@@ -17,6 +17,7 @@ mod duplicates;
 mod durable;
 mod failure;
 mod faults;
+mod first_hour;
 mod flood;
 mod fuzz;
 mod health;

@@ -18,7 +18,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
-    escape, load, print,
+    escape, id, load, print,
     rows::{Rows, minute},
 };
 use crate::{
@@ -71,6 +71,7 @@ pub struct List {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Show {
     /// The mail's number, as `parked list` has it
+    #[arg(value_parser = id)]
     id: i64,
     /// Print JSON
     #[arg(long)]
@@ -82,7 +83,7 @@ pub struct Show {
 #[group(required = true, multiple = false)]
 pub struct Which {
     /// These, by the numbers that `parked list` has
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = id)]
     ids: Vec<i64>,
     /// All for which another try may be of use
     #[arg(long)]
@@ -96,6 +97,7 @@ pub struct Which {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Export {
     /// The mail's number, as `parked list` has it
+    #[arg(value_parser = id)]
     id: i64,
     /// Write to this new file instead of standard output
     #[arg(long, value_name = "FILE")]
@@ -106,7 +108,7 @@ pub struct Export {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Drop {
     /// The mails' numbers, as `parked list` has them
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required = true, value_name = "ID", value_parser = id)]
     ids: Vec<i64>,
 }
 
@@ -138,7 +140,7 @@ fn reader(config: &Config) -> anyhow::Result<Reader> {
     data_dir::become_owner(&config.data_dir)?;
     let path = config.data_dir.join(spool::FILE);
     anyhow::ensure!(
-        path.exists(),
+        data_dir::has(&config.data_dir, spool::FILE)?,
         "no spool at {}: nothing was taken yet, or data_dir is another",
         path.display()
     );
@@ -175,7 +177,7 @@ fn list(args: List, reader: &Reader, out: &mut dyn Write) -> anyhow::Result<()> 
     let mut rows = Rows::new(out, header);
     reader
         .parked(&filter, |entry| Ok(rows.add(row(&entry))?))
-        .and_then(|()| Ok(rows.flush()?))
+        .and_then(|()| Ok(rows.end("Nothing is parked.")?))
 }
 
 fn row(entry: &ParkedEntry) -> [String; 7] {
