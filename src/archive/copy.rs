@@ -10,9 +10,9 @@ use super::{Archive, ArchiveError};
 
 impl Archive {
     /// Links every mail to a new archive at `root`, or copies it where that cannot be, as on another
-    /// file system; gives how many of each. It is on the disk when this returns. What comes or goes
-    /// meanwhile may be in it or not.
-    pub fn copy_to(&self, root: &Path) -> Result<(u64, u64), ArchiveError> {
+    /// file system; calls `on` for each, and gives how many of each. It is on the disk when this
+    /// returns. What comes or goes meanwhile may be in it or not.
+    pub fn copy_to(&self, root: &Path, mut on: impl FnMut()) -> Result<(u64, u64), ArchiveError> {
         let to = Self::open(root)?;
         let (mut linked, mut copied) = (0, 0);
         for day in self.days()? {
@@ -27,6 +27,7 @@ impl Archive {
             };
             to.make_day(&to.day(day))?;
             for mail in mails {
+                on();
                 let from = self.path(&mail.digest, mail.arrived)?;
                 let path = to.path(&mail.digest, mail.arrived)?;
                 if fs::hard_link(&from, &path).is_ok() {

@@ -23,7 +23,7 @@ use std::{
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::{escape, load, runtime};
+use super::{escape, load, progress::Progress, runtime};
 use crate::{
     config::{Config, ListenAddress, Peer, address::Recipient},
     limits, telemetry,
@@ -59,7 +59,9 @@ pub fn run(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
         "config",
         format!("{}: domains: {}", path.display(), config.domains.len()),
     )];
+    let doing = Progress::doing("looking");
     checks.extend(runtime()?.block_on(look(args, &config))?);
+    drop(doing);
     let out = &mut io::BufWriter::new(io::stdout().lock());
     if args.json {
         show_json(out, &checks)?;

@@ -20,7 +20,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::escape;
 use crate::{
-    cli::rows::minute,
+    cli::{progress::Progress, rows::minute},
     config::{self, Config},
     dns::{
         Finding,
@@ -184,10 +184,15 @@ async fn check(args: &Args, config: Option<&Config>) -> anyhow::Result<Vec<Check
 /// What is seen, in the order of `domains`.
 async fn look_up(resolver: &Resolver, domains: Vec<Domain>) -> anyhow::Result<Vec<Seen>> {
     let room = Arc::new(Semaphore::new(limits::DNS_CONCURRENCY));
+    let bar = Progress::of("domains", Some(domains.len() as u64));
     let mut looks = JoinSet::new();
     let mut seen = Vec::with_capacity(domains.len());
     for domain in domains {
         let permit = room.clone().acquire_owned().await?;
+        while let Some(look) = looks.try_join_next() {
+            seen.push(look.context("a lookup ended badly")?);
+            bar.add(1);
+        }
         let resolver = resolver.clone();
         looks.spawn(async move {
             let seen = look(&resolver, &domain).await;
@@ -197,6 +202,7 @@ async fn look_up(resolver: &Resolver, domains: Vec<Domain>) -> anyhow::Result<Ve
     }
     while let Some(look) = looks.join_next().await {
         seen.push(look.context("a lookup ended badly")?);
+        bar.add(1);
     }
     seen.sort_by(|a, b| a.domain.cmp(&b.domain));
     Ok(seen)

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::{
     domain, escape,
+    progress::Progress,
     reports::{self, Days},
 };
 use crate::{domain::Domain, store::Reader, terms::Kind};
@@ -47,26 +48,40 @@ pub fn run(args: Args, reader: &Reader, out: &mut dyn Write) -> anyhow::Result<(
     if args.csv {
         line(cells::header(args.kind), out)?;
     }
-    let csv = args.csv;
+    let bar = Progress::beside_rows("rows");
+    let rows = &mut Rows {
+        csv: args.csv,
+        bar: &bar,
+        out,
+    };
     match args.kind {
-        Kind::Aggregate => reader.export(&filter, |row| give(row, csv, cells::aggregate, out)),
-        Kind::Tls => reader.export_policies(&filter, |row| give(row, csv, cells::tls, out)),
-        Kind::Failure => reader.export_failures(&filter, |row| give(row, csv, cells::failure, out)),
+        Kind::Aggregate => reader.export(&filter, |row| rows.give(row, cells::aggregate)),
+        Kind::Tls => reader.export_policies(&filter, |row| rows.give(row, cells::tls)),
+        Kind::Failure => reader.export_failures(&filter, |row| rows.give(row, cells::failure)),
     }
 }
 
-/// Prints one row.
-fn give<T: Serialize, const N: usize>(
-    row: T,
+/// Where rows go, and how.
+struct Rows<'a> {
     csv: bool,
-    cells: fn(T) -> [String; N],
-    out: &mut dyn Write,
-) -> anyhow::Result<()> {
-    if csv {
-        return Ok(line(&cells(row), out)?);
+    bar: &'a Progress,
+    out: &'a mut dyn Write,
+}
+
+impl Rows<'_> {
+    /// Prints one row.
+    fn give<T: Serialize, const N: usize>(
+        &mut self,
+        row: T,
+        cells: fn(T) -> [String; N],
+    ) -> anyhow::Result<()> {
+        self.bar.add(1);
+        if self.csv {
+            return Ok(line(&cells(row), self.out)?);
+        }
+        let json = serde_json::to_string(&row)?;
+        Ok(writeln!(self.out, "{}", escape::json(&json))?)
     }
-    let json = serde_json::to_string(&row)?;
-    Ok(writeln!(out, "{}", escape::json(&json))?)
 }
 
 /// One line by RFC 4180 section 2.

@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tracing::Level;
 
+use super::progress::Progress;
 use crate::{
     archive::{self, Archive},
     config::{Config, Log, LogFormat, LogTarget},
@@ -74,15 +75,20 @@ impl Hand {
     /// Waits until none of these entries waits any more, whoever works on them.
     pub async fn wait(&mut self, ids: RangeInclusive<i64>) -> anyhow::Result<()> {
         let reader = self.spool.reader()?;
+        let all = reader.waiting(ids.clone())?;
+        let bar = Progress::of("mails read", Some(all));
         let (mut at, mut since, mut is_said) = (None, Instant::now(), false);
         while let Some(first) = reader.first_new(ids.clone())? {
             self.check().await?;
+            bar.reach(all.saturating_sub(reader.waiting(ids.clone())?));
             if at != Some(first) {
                 (at, since, is_said) = (Some(first), Instant::now(), false);
             } else if !is_said && since.elapsed() > PATIENCE {
-                eprintln!(
-                    "waiting: mail {first} of the spool does not get done; whoever works on it tells why"
-                );
+                bar.aside(|| {
+                    eprintln!(
+                        "waiting: mail {first} of the spool does not get done; whoever works on it tells why"
+                    );
+                });
                 is_said = true;
             }
             sleep(LOCK_LOOK).await;

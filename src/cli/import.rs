@@ -6,8 +6,9 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    fmt::Display,
     future::Future,
-    io::{IsTerminal as _, Write as _},
+    io::Write as _,
     path::PathBuf,
     pin::Pin,
     process::ExitCode,
@@ -15,14 +16,15 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::{
     escape,
     hand::{self, Hand, PATIENCE},
-    load, runtime,
+    load,
+    progress::Progress,
+    runtime,
 };
 use crate::{
     archive,
@@ -151,8 +153,8 @@ async fn take_in(
     let mut bytes_under_way = 0;
     let (mut ids, mut names) = (Vec::new(), Vec::new());
     while let Some(item) = items.recv().await {
-        bar.inc(item.mail.as_ref().map_or(0, |(_, raw, _)| raw.len() as u64));
-        let Some((name, entry)) = judge(item, totals) else {
+        bar.add(item.mail.as_ref().map_or(0, |(_, raw, _)| raw.len() as u64));
+        let Some((name, entry)) = judge(item, totals, &bar) else {
             continue;
         };
         let size = entry.raw.len();
@@ -174,7 +176,6 @@ async fn take_in(
         ids.push(put.await?);
     }
     let _ = reading.await?;
-    bar.finish_and_clear();
     totals.spooled = ids.len() as u64;
     Ok((ids, names))
 }
@@ -224,37 +225,35 @@ impl Item {
 }
 
 /// What is put into the spool of one item, if anything; the rest is told and counted here.
-fn judge(item: Item, totals: &mut Totals) -> Option<(String, NewEntry)> {
+fn judge(item: Item, totals: &mut Totals, bar: &Progress) -> Option<(String, NewEntry)> {
     totals.mails += 1;
     let name = item.name;
+    let tell = |why: &dyn Display| {
+        bar.aside(|| eprintln!("{}: {why}", escape::text(&name, NAME)));
+    };
     let (envelope, raw, examined) = match item.mail {
         Ok(mail) => mail,
         Err(error) => {
-            eprintln!("{}: {error}", escape::text(&name, NAME));
+            tell(&error);
             totals.unreadable += 1;
             return None;
         }
     };
     match examined.opinion {
         Opinion::NotAReport => {
-            eprintln!("{}: {}", escape::text(&name, NAME), Rejection::NotAReport);
+            tell(&Rejection::NotAReport);
             totals.not_a_report += 1;
             return None;
         }
         Opinion::Foreign => {
             let domain = examined.head.and_then(|head| head.domain);
             let domain = domain.map_or_else(String::new, |domain| format!(" {domain}"));
-            eprintln!(
-                "{}: {}{domain}",
-                escape::text(&name, NAME),
-                Rejection::ForeignDomain
-            );
+            tell(&format_args!("{}{domain}", Rejection::ForeignDomain));
             totals.foreign += 1;
             return None;
         }
         Opinion::FailureReportsOff => {
-            let reason = Rejection::FailureReportsOff;
-            eprintln!("{}: {reason}", escape::text(&name, NAME));
+            tell(&Rejection::FailureReportsOff);
             totals.failure_reports_off += 1;
             return None;
         }
@@ -335,16 +334,10 @@ fn outcomes(
     Ok(())
 }
 
-fn progress(args: &Args) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
+fn progress(args: &Args) -> Progress {
     // What comes by standard input has no known end.
-    let known = !args.paths.iter().any(|path| path.as_os_str() == "-");
-    let length = known.then(|| args.paths.iter().map(|path| import::size(path)).sum());
-    let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
-    let template = "{bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
-    bar.with_style(ProgressStyle::with_template(template).expect("a constant template"))
+    let known = Progress::is_watched() && !args.paths.iter().any(|path| path.as_os_str() == "-");
+    Progress::of_bytes(known.then(|| args.paths.iter().map(|path| import::size(path)).sum()))
 }
 
 fn print(out: &mut impl std::io::Write, totals: &Totals) -> std::io::Result<()> {

@@ -12,7 +12,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{escape, rows::minute};
+use super::{escape, progress::Progress, rows::minute};
 use crate::{
     config::Limits,
     domain::Domain,
@@ -86,9 +86,11 @@ struct Facts {
 /// Runs the command.
 pub fn run(args: &Args, limits: Limits) -> anyhow::Result<ExitCode> {
     let mut show = Show::new(args.json);
+    let bar = Progress::beside_rows("mails and files");
     let mut all = || -> io::Result<()> {
         for path in &args.paths {
             import::mails(path, INSPECT_FILE, &mut |mail| {
+                bar.add(1);
                 lines(&mail, &limits)
                     .into_iter()
                     .try_for_each(|line| show.line(line))

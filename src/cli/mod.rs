@@ -12,6 +12,7 @@ mod hint;
 mod import;
 mod inspect;
 mod parked;
+mod progress;
 mod replay;
 mod reports;
 mod rows;

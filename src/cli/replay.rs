@@ -19,23 +19,27 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    pin::pin,
     process::ExitCode,
     sync::{Arc, Mutex},
 };
 
 use anyhow::{Context as _, bail};
+use serde::Serialize;
 
-use super::{escape, id, load, runtime};
+use super::{escape, id, load, progress::Progress, runtime};
 use crate::{
     archive::{self, Archive},
     config::Config,
     data_dir,
+    limits::LOCK_LOOK,
     pipeline::{
         self, Rooms,
+        rebuild::Told,
         replay::{LeftAlone, readable, replay},
         worker,
     },
-    spool,
+    spool::{self, Spool},
     store::{self, Change, Reader, Replaced, Store, StoreError},
     telemetry::{instruments::Instruments, labels::DomainLabels},
 };
@@ -57,16 +61,28 @@ pub struct Args {
     /// Make a new store from the archive, after the old one was lost or moved away
     #[arg(long, conflicts_with_all = ["ids", "dry_run"])]
     rebuild: bool,
+    /// Print the totals as one JSON object, and nothing of single reports
+    #[arg(long)]
+    json: bool,
 }
 
 /// What was done, in numbers.
-#[derive(Default)]
+#[derive(Default, Serialize)]
 struct Totals {
+    /// Reports.
     same: u64,
     changed: u64,
     left_alone: u64,
+    /// Parked mails.
     tried: usize,
     stored: usize,
+}
+
+/// The same of `--rebuild`.
+#[derive(Serialize)]
+struct Rebuilt {
+    mails: u64,
+    not_taken: u64,
 }
 
 /// Runs the command.
@@ -87,42 +103,53 @@ pub fn run(mut args: Args, config: &Path) -> anyhow::Result<ExitCode> {
         );
     };
     if args.rebuild {
-        return rebuild(&config, &path);
+        return rebuild(&args, &config, &path);
     }
-    let mut store = Store::open(&path)?;
+    let store = Store::open(&path)?;
     args.ids.sort_unstable();
     args.ids.dedup();
-    let mut out = io::stdout().lock();
     let mut totals = Totals::default();
-    let (failures, ids) = apart(args.ids, &store)?;
+    let details: &mut dyn Write = if args.json {
+        &mut io::sink()
+    } else {
+        &mut io::stdout().lock()
+    };
+    again(&args, store, &config, &mut totals, details)?;
+    print(&args, &totals)?;
+    Ok(ExitCode::from(u8::from(totals.left_alone > 0)))
+}
+
+fn again(
+    args: &Args,
+    mut store: Store,
+    config: &Arc<Config>,
+    totals: &mut Totals,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let (failures, ids) = apart(&args.ids, &store)?;
     for id in &failures {
         writeln!(
             out,
             "report {id}: left alone: a failure report is never archived"
         )?;
     }
-    if ids.is_empty() && !failures.is_empty() {
-        // No number left is not every report.
-        print(&totals, &mut out)?;
-        return Ok(ExitCode::SUCCESS);
+    if args.ids.is_empty() || !ids.is_empty() {
+        reports(&ids, args.dry_run, &mut store, config, totals, out)?;
     }
-    args.ids = ids;
-    reports(&args, &mut store, &config, &mut totals, &mut out)?;
     if args.ids.is_empty() {
         if args.dry_run {
-            look_at_parked(&config, &mut totals, &mut out)?;
+            look_at_parked(config, totals, out)?;
         } else {
-            runtime()?.block_on(try_parked(&config, store, &mut totals, &mut out))?;
+            runtime()?.block_on(try_parked(config, store, totals, out))?;
         }
     }
-    print(&totals, &mut out)?;
-    Ok(ExitCode::from(u8::from(totals.left_alone > 0)))
+    Ok(())
 }
 
 /// Failure reports, and the others; an error if one of the numbers is no report's.
-fn apart(ids: Vec<i64>, store: &Store) -> anyhow::Result<(Vec<i64>, Vec<i64>)> {
+fn apart(ids: &[i64], store: &Store) -> anyhow::Result<(Vec<i64>, Vec<i64>)> {
     let (mut failures, mut others) = (Vec::new(), Vec::new());
-    for id in ids {
+    for &id in ids {
         if store.is_failure(id)? {
             failures.push(id);
             continue;
@@ -136,15 +163,20 @@ fn apart(ids: Vec<i64>, store: &Store) -> anyhow::Result<(Vec<i64>, Vec<i64>)> {
 }
 
 fn reports(
-    args: &Args,
+    ids: &[i64],
+    dry_run: bool,
     store: &mut Store,
     config: &Config,
     totals: &mut Totals,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let archive = Archive::at(&config.data_dir.join(archive::FOLDER));
-    let tell = |id, done| tell(id, done, totals, out);
-    replay(&args.ids, args.dry_run, (store, &archive), config, tell)
+    let bar = Progress::of("reports", None);
+    let tell = |id, done| {
+        bar.add(1);
+        tell(id, done, totals, (&bar, out))
+    };
+    replay(ids, dry_run, (store, &archive), config, tell)
 }
 
 /// Prints what came of one report, unless it is as it was.
@@ -152,12 +184,13 @@ fn tell(
     id: i64,
     done: Result<Replaced, LeftAlone>,
     totals: &mut Totals,
-    out: &mut dyn Write,
+    (bar, out): (&Progress, &mut dyn Write),
 ) -> anyhow::Result<()> {
     match done {
         Err(why) => {
             totals.left_alone += 1;
-            eprintln!("report {id}: left alone: {:#}", anyhow::Error::from(why));
+            let why = anyhow::Error::from(why);
+            bar.aside(|| eprintln!("report {id}: left alone: {why:#}"));
         }
         Ok(replaced) if replaced.is_same() => totals.same += 1,
         Ok(replaced) => {
@@ -166,7 +199,7 @@ fn tell(
             if replaced.records_differ {
                 changes.push("records differ".to_owned());
             }
-            writeln!(out, "report {id}: {}", changes.join(", "))?;
+            bar.aside(|| writeln!(out, "report {id}: {}", changes.join(", ")))?;
         }
     }
     Ok(())
@@ -213,7 +246,7 @@ async fn try_parked(
     let (spool, writer) = spool::open(dir, config.limits, Arc::default())?;
     let rooms = Arc::new(rooms(store, dir)?);
     let ids = spool.retry(spool.reader()?.retriable(None)?).await?;
-    worker::drain(&spool, &rooms, config).await?;
+    drain(&spool, &rooms, config).await?;
     let still = spool.reader()?.retriable(None)?;
     totals.tried = ids.len();
     let is_read = |id: &i64| still.binary_search(id).is_err();
@@ -233,8 +266,24 @@ async fn try_parked(
     Ok(())
 }
 
+/// Works until nothing waits, and shows how far it is.
+async fn drain(spool: &Spool, rooms: &Arc<Rooms>, config: &Arc<Config>) -> anyhow::Result<()> {
+    let reader = spool.reader()?;
+    let all = reader.waiting(0..=i64::MAX)?;
+    let bar = Progress::of("parked mails", Some(all));
+    let mut drained = pin!(worker::drain(spool, rooms, config));
+    loop {
+        tokio::select! {
+            done = &mut drained => return Ok(done?),
+            () = tokio::time::sleep(LOCK_LOOK) => {
+                bar.reach(all.saturating_sub(reader.waiting(0..=i64::MAX)?));
+            }
+        }
+    }
+}
+
 /// Makes a store beside the place where there is none, and puts it there once it is whole.
-fn rebuild(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
+fn rebuild(args: &Args, config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
     let named = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
     // A journal of the old store would be taken for one of the new.
     if let Some(old) = ["", "-wal"].map(named).iter().find(|old| old.exists()) {
@@ -252,16 +301,31 @@ fn rebuild(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
     let (dir, beside) = (&config.data_dir, named(".rebuild"));
     let rooms = rooms(Store::open(&beside)?, dir)?;
     let mut not_taken = 0;
-    let mails = pipeline::rebuild::rebuild(config, &rooms, |digest, why| {
-        not_taken += 1;
-        eprintln!("{digest}: not taken whole: {:#}", anyhow::Error::from(why));
+    let bar = Progress::of("archived mails", None);
+    let mails = pipeline::rebuild::rebuild(config, &rooms, |told| match told {
+        Told::Read(mails) => bar.reach(mails),
+        Told::NotTaken(digest, why) => {
+            not_taken += 1;
+            let why = anyhow::Error::from(why);
+            bar.aside(|| eprintln!("{digest}: not taken whole: {why:#}"));
+        }
     })?;
+    drop(bar);
     // The last connection takes its journal along.
     drop(rooms);
     fs::rename(&beside, path)
         .and_then(|()| File::open(dir)?.sync_all())
         .with_context(|| format!("cannot put {} in place", path.display()))?;
-    println!("{mails:>12} archived mails read\n{not_taken:>12} not taken whole");
+    let mut out = io::stdout().lock();
+    if args.json {
+        let rebuilt = Rebuilt { mails, not_taken };
+        writeln!(out, "{}", serde_json::to_string(&rebuilt)?)?;
+    } else {
+        writeln!(
+            out,
+            "{mails:>12} archived mails read\n{not_taken:>12} not taken whole"
+        )?;
+    }
     Ok(ExitCode::from(u8::from(not_taken > 0)))
 }
 
@@ -275,7 +339,11 @@ fn rooms(store: Store, dir: &Path) -> anyhow::Result<Rooms> {
     })
 }
 
-fn print(totals: &Totals, out: &mut dyn Write) -> io::Result<()> {
+fn print(args: &Args, totals: &Totals) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    if args.json {
+        return Ok(writeln!(out, "{}", serde_json::to_string(totals)?)?);
+    }
     for (what, number) in [
         ("reports as they were", totals.same),
         ("reports that read otherwise", totals.changed),

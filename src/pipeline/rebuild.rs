@@ -31,24 +31,34 @@ pub enum NotTaken {
     Unread(Rejection),
 }
 
-/// Reads the whole archive into the store, tells what was not taken, and gives the number of
-/// mails; blocking.
+/// What is told meanwhile.
+#[derive(Debug)]
+pub enum Told {
+    /// So many mails were read.
+    Read(u64),
+    /// A mail, or something in it, was not taken.
+    NotTaken(Digest, NotTaken),
+}
+
+/// Reads the whole archive into the store, tells how far it is and what was not taken, and gives the
+/// number of mails; blocking.
 pub fn rebuild(
     config: &Config,
     rooms: &Rooms,
-    mut tell: impl FnMut(Digest, NotTaken),
+    mut tell: impl FnMut(Told),
 ) -> Result<u64, WorkError> {
     let mut batch = Batch::default();
-    let mut mails = 0;
+    let mut mails = 0_i64;
     for day in rooms.archive.days()? {
         for found in rooms.archive.mails(day)? {
             mails += 1;
             match get(rooms, found, mails) {
-                Err(error) => tell(found.digest, error.into()),
+                Err(error) => tell(Told::NotTaken(found.digest, error.into())),
                 Ok(entry) => batch.add(found.digest, entry),
             }
             if batch.is_full() {
                 batch.store(config, rooms, &mut tell)?;
+                tell(Told::Read(mails.unsigned_abs()));
             }
         }
     }
@@ -90,7 +100,7 @@ impl Batch {
         &mut self,
         config: &Config,
         rooms: &Rooms,
-        tell: &mut impl FnMut(Digest, NotTaken),
+        tell: &mut impl FnMut(Told),
     ) -> Result<(), WorkError> {
         let Self { entries, names, .. } = std::mem::take(self);
         let trial = Trial::unrecorded(SPOOL);
@@ -100,7 +110,8 @@ impl Batch {
             // Mails that hold much are not all worked on at once.
             rest = &rest[settled.done.len() + settled.parked.len()..];
             for parked in settled.parked {
-                tell(names[&parked.id], NotTaken::Unread(parked.reason));
+                let why = NotTaken::Unread(parked.reason);
+                tell(Told::NotTaken(names[&parked.id], why));
             }
         }
         Ok(())
@@ -128,7 +139,7 @@ mod tests {
             };
             rooms.archive.put(&[mail]).unwrap();
         }
-        let tell = |digest, why| panic!("{digest}: {why}");
+        let tell = |told| assert!(matches!(told, Told::Read(_)), "{told:?}");
         assert_eq!(rebuild(&config, &rooms, tell).unwrap(), 3);
         let store = rooms.store();
         assert!(store.target(3).unwrap().is_some());

@@ -192,6 +192,14 @@ impl Reader {
         )?;
         Ok(statement.query_row([ids.start(), ids.end()], |row| row.get(0))?)
     }
+
+    /// How many of `ids` still wait to be worked on.
+    pub fn waiting(&self, ids: std::ops::RangeInclusive<i64>) -> Result<u64, SpoolError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT count(*) FROM entry WHERE state = 'new' AND id BETWEEN ?1 AND ?2",
+        )?;
+        Ok(statement.query_row([ids.start(), ids.end()], |row| row.get(0))?)
+    }
 }
 
 /// The entries of one moment.

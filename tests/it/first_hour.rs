@@ -4,10 +4,10 @@
 use std::{fs, path::Path};
 
 use crate::lab::{
-    RUA, bounded,
+    RUA, SOON, bounded,
     daemon::{Daemon, Output, Settings, run},
-    mails::Report,
-    open_dir,
+    mails::{self, Report},
+    open_dir, until,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rua-milter");
@@ -41,10 +41,9 @@ fn on_a_terminal(command: &str, no_color: &str) -> String {
 
 /// A configuration whose data directory has one report.
 fn with_a_report(dir: &Path) -> Daemon {
-    let daemon = Daemon::stopped(
-        &dir.join("rua-milter.toml"),
-        &Settings::new(&dir.join("data")),
-    );
+    let mut settings = Settings::new(&dir.join("data"));
+    settings.listen = vec![format!("unix:{}/rua.sock", dir.display())];
+    let daemon = Daemon::stopped(&dir.join("rua-milter.toml"), &settings);
     let report = Report::new("one", "example.com", &[4, 3]).google(RUA);
     assert_eq!(daemon.run_with(&["import", "-"], &report).code, 0);
     daemon
@@ -181,4 +180,94 @@ fn colours_are_for_terminals_that_want_them() {
     assert!(on_a_terminal(&serve, "").contains("\x1b["), "a terminal");
     let plain = on_a_terminal(&serve, "1");
     assert!(!plain.is_empty() && !plain.contains('\x1b'), "{plain:?}");
+}
+
+#[test]
+fn who_waits_at_a_terminal_sees_how_far_it_is() {
+    let dir = open_dir();
+    let mut daemon = with_a_report(dir.path());
+    daemon.restart();
+    let store = daemon.block_store();
+    let mail = dir.path().join("two.eml");
+    fs::write(&mail, Report::new("two", "example.com", &[1]).google(RUA)).expect("to write");
+    let screen = dir.path().join("screen");
+    let import = format!(
+        "{PROGRAM} import {} --config {}",
+        mail.display(),
+        dir.path().join("rua-milter.toml").display()
+    );
+    let mut typed = bounded("script")
+        .args(["-qec", &import, "/dev/null"])
+        .env("TERM", "xterm")
+        .stdout(fs::File::create(&screen).expect("a file"))
+        .spawn()
+        .expect("script, of Debian's package bsdutils");
+    let seen = || fs::read_to_string(&screen).unwrap_or_default();
+    until("it says how far it is", SOON, || {
+        seen().contains("0/1 mails read")
+    });
+    // Elsewhere nothing is said, however long it takes.
+    let unseen = daemon.begin(&["import", mail.to_str().expect("UTF-8")]);
+    drop(store);
+    assert!(typed.wait().expect("to end").success(), "{}", seen());
+    assert!(seen().contains("1 reports stored"), "{}", seen());
+    until("the other one ends", SOON, || !unseen.is_running());
+    assert_eq!(unseen.errors(), "");
+}
+
+#[test]
+fn what_a_script_would_read_is_there_as_json() {
+    const WITHOUT: [&str; 4] = ["serve", "check-config", "parked export", "parked drop"];
+    for command in [
+        "serve",
+        "check-config",
+        "doctor",
+        "import",
+        "inspect",
+        "summary",
+        "reports",
+        "show",
+        "export",
+        "replay",
+        "backup",
+        "drift",
+        "parked list",
+        "parked show",
+        "parked retry",
+        "parked export",
+        "parked drop",
+    ] {
+        let mut args: Vec<_> = command.split(' ').collect();
+        args.push("--help");
+        let has = run(&args, b"").stdout.contains("--json");
+        assert_eq!(has, !WITHOUT.contains(&command), "{command}");
+    }
+    let dir = open_dir();
+    let daemon = with_a_report(dir.path());
+    let broken = mails::attached(RUA, &mails::gzip(b"<feedback><a></b></feedback>"));
+    assert_eq!(daemon.run_with(&["import", "-"], &broken).code, 1);
+    let retried = daemon.run(&["parked", "retry", "--all", "--json"]);
+    let tried = &retried.json();
+    assert_eq!(
+        (retried.code, &tried["outcome"]),
+        (1, &"parked".into()),
+        "{retried:?}"
+    );
+    assert_eq!(tried["reason"], "ill_formed", "{retried:?}");
+    let replayed = daemon.run(&["replay", "--json"]).json();
+    assert_eq!(
+        (&replayed["same"], &replayed["tried"]),
+        (&1.into(), &1.into())
+    );
+    let backup = dir.path().join("backup");
+    let made = daemon.run(&["backup", "--json", backup.to_str().expect("UTF-8")]);
+    assert_eq!(made.json()["linked"], 1, "{made:?}");
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(daemon.data().join(format!("reports.sqlite{end}")));
+    }
+    let rebuilt = daemon.run(&["replay", "--rebuild", "--json"]).json();
+    assert_eq!(
+        (&rebuilt["mails"], &rebuilt["not_taken"]),
+        (&1.into(), &0.into())
+    );
 }

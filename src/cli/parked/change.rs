@@ -9,8 +9,9 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use serde::Serialize;
 
-use super::{Export, Which, entry, reader, show::place};
+use super::{Export, Retry, Which, entry, reader, show::place};
 use crate::{
     archive,
     cli::{
@@ -22,12 +23,13 @@ use crate::{
     limits::{MAX_TEXT, PARKED_CHUNK},
     spool::Reader,
     store, telemetry,
+    terms::Outcome,
 };
 
 /// Tries parked mail again, and tells what became of it.
-pub fn retry(which: Which, config: Config) -> anyhow::Result<ExitCode> {
-    let ids = chosen(which, &reader(&config)?)?;
-    runtime()?.block_on(try_again(&ids, &Arc::new(config)))
+pub fn retry(args: Retry, config: Config) -> anyhow::Result<ExitCode> {
+    let ids = chosen(args.which, &reader(&config)?)?;
+    runtime()?.block_on(try_again(&ids, args.json, &Arc::new(config)))
 }
 
 /// The numbers of what is meant, ascending.
@@ -48,7 +50,7 @@ fn chosen(which: Which, reader: &Reader) -> anyhow::Result<Vec<i64>> {
     Ok(ids)
 }
 
-async fn try_again(ids: &[i64], config: &Arc<Config>) -> anyhow::Result<ExitCode> {
+async fn try_again(ids: &[i64], json: bool, config: &Arc<Config>) -> anyhow::Result<ExitCode> {
     let (Some(first), Some(last)) = (ids.first(), ids.last()) else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -62,30 +64,71 @@ async fn try_again(ids: &[i64], config: &Arc<Config>) -> anyhow::Result<ExitCode
     let spool_id = spool.id().to_owned();
     drop(spool);
     writer.join();
-    outcomes(ids, &spool_id, config)
+    outcomes(ids, json, &spool_id, config)
+}
+
+/// What became of a mail, or of a part of it.
+#[derive(Serialize)]
+struct Tried {
+    id: i64,
+    outcome: Outcome,
+    report_id: Option<String>,
+    /// Of what is still parked.
+    reason: Option<String>,
+    at_byte: Option<u64>,
 }
 
 /// Prints what became of each mail.
-fn outcomes(ids: &[i64], spool_id: &str, config: &Config) -> anyhow::Result<ExitCode> {
+fn outcomes(ids: &[i64], json: bool, spool_id: &str, config: &Config) -> anyhow::Result<ExitCode> {
     let reader = reader(config)?;
     let store = store::Reader::open(&config.data_dir.join(store::FILE))?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut parked = 0;
-    for id in ids {
-        if let Some(entry) = reader.parked_entry(*id)? {
+    for &id in ids {
+        if let Some(entry) = reader.parked_entry(id)? {
             parked += 1;
-            let why = escape::text(&place(&entry.reason, entry.at_byte), MAX_TEXT);
-            writeln!(out, "parked mail {id}: still parked, {why}")?;
+            let tried = Tried {
+                id,
+                outcome: Outcome::Parked,
+                report_id: None,
+                reason: Some(entry.reason),
+                at_byte: entry.at_byte,
+            };
+            tried.tell(json, &mut out)?;
             continue;
         }
-        for part in store.outcomes(&config.node, spool_id, &[*id])? {
-            let report_id = part.report.map_or_else(String::new, |it| it.report_id);
-            let report_id = escape::text(&report_id, MAX_TEXT);
-            writeln!(out, "parked mail {id}: {} {report_id}", part.outcome)?;
+        for part in store.outcomes(&config.node, spool_id, &[id])? {
+            let tried = Tried {
+                id,
+                outcome: part.outcome,
+                report_id: part.report.map(|it| it.report_id),
+                reason: None,
+                at_byte: None,
+            };
+            tried.tell(json, &mut out)?;
         }
     }
     out.flush()?;
     Ok(ExitCode::from(u8::from(parked > 0)))
+}
+
+impl Tried {
+    fn tell(&self, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+        if json {
+            let json = serde_json::to_string(self)?;
+            return Ok(writeln!(out, "{}", escape::json(&json))?);
+        }
+        let Self { id, outcome, .. } = self;
+        if let Some(reason) = &self.reason {
+            let why = escape::text(&place(reason, self.at_byte), MAX_TEXT);
+            writeln!(out, "parked mail {id}: still parked, {why}")?;
+        } else {
+            let report_id = self.report_id.as_deref().unwrap_or_default();
+            let report_id = escape::text(report_id, MAX_TEXT);
+            writeln!(out, "parked mail {id}: {outcome} {report_id}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Writes one mail with its envelope.

@@ -43,7 +43,7 @@ pub enum Action {
     /// Show one parked mail: what is known of it, and how it begins
     Show(Show),
     /// Try parked mail again
-    Retry(Which),
+    Retry(Retry),
     /// Write one parked mail as it arrived, with its envelope; import takes it back
     Export(Export),
     /// Forget parked mail for good
@@ -93,6 +93,16 @@ pub struct Which {
     reason: Option<Rejection>,
 }
 
+/// What is tried again, and how it is told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Retry {
+    #[command(flatten)]
+    which: Which,
+    /// Print one JSON object a line, for each part of each mail
+    #[arg(long)]
+    json: bool,
+}
+
 /// What is exported.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Export {
@@ -129,7 +139,7 @@ pub fn run(action: Action, config: &Path) -> anyhow::Result<ExitCode> {
             let reader = reader(&config)?;
             print(|out| show::run(&args, &reader, &config, out))
         }
-        Action::Retry(which) => change::retry(which, config),
+        Action::Retry(args) => change::retry(args, config),
         Action::Export(args) => change::export(&args, &config),
         Action::Drop(args) => change::forget(args.ids, &config),
     }
