@@ -277,8 +277,10 @@ fn observers(
 ) -> drift::watch::Observers {
     let (queries, findings) = (Arc::clone(instruments), Arc::clone(instruments));
     let faults = Arc::clone(&instruments.faults);
+    let states = Arc::clone(&instruments.domains);
     drift::watch::Observers {
         queried: Arc::new(move |outcome, time| queries.dns(outcome, time)),
+        looked_at: Box::new(move |domain, since| states.looked_at(domain, since)),
         open_findings: Box::new(move |open| findings.set_findings(open)),
         changed: Box::new(move |domain, changes, at| told.tell(domain, changes, at)),
         adopted: Box::new(move || faults.forget_lookups()),
@@ -365,6 +367,7 @@ fn reload(path: &Path, config: &watch::Sender<Arc<Config>>, spool: &Spool, telem
     telemetry
         .labels
         .replace(new.domains.iter().map(|entry| entry.name));
+    telemetry.instruments.domains.forget_looks();
     let known: Vec<_> = new.reporters.known.names().collect();
     telemetry.reporters.replace(&known);
     tracing::info!(domains = new.domains.len(), "configuration reloaded");

@@ -57,10 +57,16 @@ pub type FindingCounts = Vec<(FindingKind, Severity, u64)>;
 /// Hears of a domain, its changes, and when they were, UTC epoch seconds.
 pub type Tell = dyn Fn(&Domain, &Changes, i64) + Send + Sync;
 
+/// Hears of a domain that was looked at, and since when the DNS says nothing about it, UTC epoch
+/// seconds, if so.
+pub type LookedAt = dyn Fn(&Domain, Option<i64>) + Send + Sync;
+
 /// What the watch tells the instruments.
 pub struct Observers {
     /// A query came to this, and took so long.
     pub queried: Arc<lookup::Observer>,
+    /// A domain was looked at.
+    pub looked_at: Box<LookedAt>,
     /// So many findings are open, by kind and severity.
     pub open_findings: Box<dyn Fn(FindingCounts) + Send + Sync>,
     /// Findings of a domain opened or closed; must not wait.
@@ -242,16 +248,24 @@ impl Watcher {
         let mut again = schedule::pause(&config, &seen.answer);
         let settled = self
             .with_store(move |store| {
-                lock(store).settle(|s| settle(s, &config, suffixes.as_deref(), &seen, now()))
+                lock(store).settle(|s| {
+                    let changes = settle(s, &config, suffixes.as_deref(), &seen, now())?;
+                    let unanswered = s.unanswered(&seen.domain)?;
+                    let goes_on = unanswered.filter(|unanswered| unanswered.count > 0);
+                    Ok((changes, goes_on.map(|unanswered| unanswered.first_unknown)))
+                })
             })
             .await;
+        if let Some(Ok((_, unanswered_since))) = settled {
+            (self.observers.looked_at)(&domain, unanswered_since);
+        }
         match settled {
-            Some(Ok(Some(changes))) => self.tell(&domain, &changes),
+            Some(Ok((Some(changes), _))) => self.tell(&domain, &changes),
             Some(Err(error)) => {
                 log_failure(&error);
                 again = again.min(limits::DNS_RETRY);
             }
-            Some(Ok(None)) | None => again = again.min(limits::DNS_RETRY),
+            Some(Ok((None, _))) | None => again = again.min(limits::DNS_RETRY),
         }
         self.queue.insert((Instant::now() + again, domain));
     }

@@ -39,6 +39,7 @@ pub struct DomainStates {
     labels: Arc<DomainLabels>,
     reported: Mutex<HashMap<(Domain, Kind), i64>>,
     published: Mutex<HashMap<Domain, Published>>,
+    unanswered: Mutex<HashMap<Domain, i64>>,
 }
 
 impl DomainStates {
@@ -47,6 +48,7 @@ impl DomainStates {
             labels,
             reported: Mutex::default(),
             published: Mutex::default(),
+            unanswered: Mutex::default(),
         }
     }
 
@@ -69,6 +71,20 @@ impl DomainStates {
         };
     }
 
+    /// A look at this domain: since when the DNS says nothing about it, UTC epoch seconds, if so.
+    pub fn looked_at(&self, domain: &Domain, unanswered_since: Option<i64>) {
+        let mut all = lock(&self.unanswered);
+        match unanswered_since.filter(|_| self.labels.named(domain).is_some()) {
+            Some(since) => all.insert(domain.clone(), since),
+            None => all.remove(domain),
+        };
+    }
+
+    /// Nothing is known of looks any more: the next may be never, if nobody watches from now on.
+    pub fn forget_looks(&self) {
+        lock(&self.unanswered).clear();
+    }
+
     /// How often other domains may have been named since the start.
     pub fn reloads(&self) -> u64 {
         self.labels.reloads()
@@ -82,6 +98,15 @@ impl DomainStates {
                     KeyValue::new("kind", kind.as_str()),
                 ];
                 out.observe(age(*at, now), &attributes);
+            }
+        }
+    }
+
+    fn unknown(&self, out: &dyn AsyncInstrument<u64>, now: SystemTime) {
+        for (domain, since) in &*lock(&self.unanswered) {
+            if let Some(label) = self.labels.named(domain) {
+                let attributes = [KeyValue::new("domain", label.shared())];
+                out.observe(age(*since, now), &attributes);
             }
         }
     }
@@ -111,6 +136,10 @@ pub(super) fn observe(meter: &Meter, states: &Arc<DomainStates>) {
     });
     let of = Arc::clone(states);
     state(meter, &metrics::POLICY, move |out| of.policies(out));
+    let of = Arc::clone(states);
+    state(meter, &metrics::UNKNOWN_AGE, move |out| {
+        of.unknown(out, SystemTime::now());
+    });
 }
 
 /// Each value is replaced whole, so a panic elsewhere leaves them usable.

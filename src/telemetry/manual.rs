@@ -93,6 +93,7 @@ fn restart(shape: Shape) -> &'static str {
         Shape::Counter | Shape::Histogram(_) => "begins at zero",
         Shape::State(Source::Spool) => "as before, read from the spool",
         Shape::State(Source::Store) => "as before, read from the report store within seconds",
+        Shape::State(Source::Look) => "as before, once the domain was looked at",
         Shape::State(Source::Process) => "that of the new process",
     }
 }

@@ -49,6 +49,8 @@ pub enum Source {
     Spool,
     /// The report store: the same after a restart, once the store is open.
     Store,
+    /// A look at the DNS, which knows from the report store what went before.
+    Look,
     /// The process: each begins anew.
     Process,
 }
@@ -311,6 +313,14 @@ pub(super) const POLICY: Declaration = Declaration {
     ],
 };
 
+pub(super) const UNKNOWN_AGE: Declaration = Declaration {
+    name: "dmarc.policy.unknown.age",
+    shape: Shape::State(Source::Look),
+    unit: "s",
+    help: "For how long the DNS has said nothing about the record of a configured domain (SERVFAIL, REFUSED, no answer); absent while it says something, where records are not watched, and of domains that metrics do not name.",
+    attributes: &[DOMAIN],
+};
+
 pub(super) const MEMORY: Declaration = Declaration {
     name: "process.resident_memory",
     shape: Shape::State(Source::Process),
@@ -446,6 +456,7 @@ pub const ALL: &[Declaration] = &[
     FAILURES,
     FINDINGS,
     POLICY,
+    UNKNOWN_AGE,
     POSTS,
     EXPORTS,
     DEGRADED,

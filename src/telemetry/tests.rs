@@ -55,6 +55,7 @@ fn record_everything(telemetry: &Telemetry, domain: &Domain) {
         testing: None,
     };
     to.domains.published(domain.clone(), Some(published));
+    to.domains.looked_at(domain, Some(1_700_000_000));
     let rows = [
         (
             Some(Disposition::Reject),
@@ -171,6 +172,32 @@ fn every_domain_and_result_fits_without_overflow() {
 fn findings_that_were_never_counted_are_absent_and_not_zero() {
     let telemetry = started(&page_only(1), &[]);
     assert!(!telemetry.render().contains("dmarc_findings"));
+}
+
+#[test]
+fn only_what_was_looked_at_and_said_nothing_is_unknown() {
+    let domains = ["a.example", "b.example"].map(|name| Domain::parse(name).unwrap());
+    let telemetry = started(&page_only(1), &domains);
+    let states = &telemetry.instruments.domains;
+    let shown = || {
+        let page = telemetry.render();
+        let lines = page.lines().filter_map(|line| line.split_once(' '));
+        let names = lines.map(|(name, _)| name.to_owned());
+        let unknown = names.filter(|name| name.starts_with("dmarc_policy_unknown_age_seconds{"));
+        unknown.collect::<Vec<_>>()
+    };
+    assert_eq!(shown(), [""; 0]);
+    // The second one is beyond the number of domains that metrics name.
+    for domain in &domains {
+        states.looked_at(domain, Some(1_700_000_000));
+    }
+    let first = r#"dmarc_policy_unknown_age_seconds{domain="a.example"}"#;
+    assert_eq!(shown(), [first]);
+    states.looked_at(&domains[0], None);
+    assert_eq!(shown(), [""; 0]);
+    states.looked_at(&domains[0], Some(1_700_000_000));
+    states.forget_looks();
+    assert_eq!(shown(), [""; 0]);
 }
 
 #[test]

@@ -279,6 +279,7 @@ fn observers(
         queried: Arc::new(move |outcome, _| {
             outcomes.lock().expect("no panic").insert(outcome);
         }),
+        looked_at: Box::new(|_, _| {}),
         open_findings: Box::new(move |open| *counts.lock().expect("no panic") = open),
         changed: Box::new(|_, _, _| {}),
         adopted: Box::new(|| {}),

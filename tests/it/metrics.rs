@@ -456,6 +456,14 @@ fn a_record_that_drifts_is_a_finding_on_the_page_until_it_is_mended() {
             .all(|outcome| sum(&shown, "rua.dns.duration.count", &[("outcome", outcome)]) > 0.5)
     });
     is(&shown, "dmarc.findings", &[], 1.0);
+    until("what is unknown is shown, and nothing else", SOON, || {
+        let page = page(port, "/metrics").1;
+        let unknown = |domain: &str| {
+            let series = format!("dmarc_policy_unknown_age_seconds{{domain=\"{domain}\"}} ");
+            page.contains(&series)
+        };
+        unknown("example.org") && !unknown("example.com")
+    });
     promtool_is_content(&page(port, "/metrics").1);
     assert_eq!(lab.daemon.log().matches("finding opened").count(), 1);
     let published = |policy: &str| {

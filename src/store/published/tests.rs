@@ -67,7 +67,8 @@ fn an_unknown_answer_ends_no_period_and_is_counted() {
         store.record_answer(&domain(), &answer, at, GAP).unwrap();
     }
     let unanswered = store.unanswered(&domain()).unwrap().unwrap();
-    assert_eq!((unanswered.last_unknown, unanswered.count), (30, 2));
+    let times = (unanswered.first_unknown, unanswered.last_unknown);
+    assert_eq!((times, unanswered.count), ((20, 30), 2));
     store
         .record_answer(&domain(), &text(b"a"), 40, GAP)
         .unwrap();

@@ -11,6 +11,8 @@ use crate::{domain::Domain, limits, terms::DnsTrouble};
 /// Lookups of a domain that said nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unanswered {
+    /// When the first one was, of those since the last answer, UTC epoch seconds.
+    pub first_unknown: i64,
     /// When the last one was, UTC epoch seconds.
     pub last_unknown: i64,
     /// Why it said nothing.
@@ -67,14 +69,15 @@ pub(super) fn unanswered(
 ) -> rusqlite::Result<Option<Unanswered>> {
     connection
         .prepare_cached(
-            "SELECT last_seen, trouble, lookups * goes_on FROM no_answer
+            "SELECT first_seen, last_seen, trouble, lookups * goes_on FROM no_answer
              WHERE domain = ?1 ORDER BY id DESC LIMIT 1",
         )?
         .query_row([domain.as_str()], |row| {
             Ok(Unanswered {
-                last_unknown: row.get(0)?,
-                trouble: word(row, 1)?,
-                count: row.get(2)?,
+                first_unknown: row.get(0)?,
+                last_unknown: row.get(1)?,
+                trouble: word(row, 2)?,
+                count: row.get(3)?,
             })
         })
         .optional()
