@@ -104,6 +104,12 @@ impl Instruments {
         let findings = Arc::new(Findings::default());
         observe_findings(&meter, &findings);
         observe_exports(&meter, exports);
+        let posts = counter(&meter, &metrics::POSTS);
+        for became in Posting::ALL {
+            // A series that begins with its first event shows Prometheus no increase by it, and
+            // these are to be rare.
+            posts.add(0, &[KeyValue::new("outcome", became.as_str())]);
+        }
         Self {
             gauges,
             domains,
@@ -124,7 +130,7 @@ impl Instruments {
             auth_failures: counter(&meter, &metrics::AUTH_FAILURES),
             sessions: counter(&meter, &metrics::SESSIONS),
             failures: counter(&meter, &metrics::FAILURES),
-            posts: counter(&meter, &metrics::POSTS),
+            posts,
         }
     }
 
