@@ -8,6 +8,7 @@ mod collectors;
 mod commands;
 mod corpus;
 mod crash_loop;
+mod dashboards;
 mod dns_servers;
 mod documentation;
 mod drift;

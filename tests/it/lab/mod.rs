@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod disk;
 pub mod hook;
 pub mod mails;
+pub mod metric_store;
 pub mod milter;
 pub mod nsd;
 pub mod postfix;
