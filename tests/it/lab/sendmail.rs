@@ -64,6 +64,7 @@ FEATURE(`accept_unqualified_senders')dnl
 FEATURE(`no_default_msa')dnl
 FEATURE(`mailertable', `hash -o {dir}/etc/mailertable')dnl
 DAEMON_OPTIONS(`Family=inet, Name=MTA, Port={port}, Addr=127.0.0.1')dnl
+DAEMON_OPTIONS(`Family=inet6, Name=MTA6, Port={port}, Addr=::1')dnl
 {ours}
 MAILER(`local')dnl
 MAILER(`smtp')dnl

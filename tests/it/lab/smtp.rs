@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, ErrorKind, Write},
-    net::TcpStream,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -17,7 +17,12 @@ pub struct Client {
 impl Client {
     /// Connects, takes the greeting, says EHLO.
     pub fn connect(port: u16) -> Self {
-        let mut client = Self::greeted(port).expect("an SMTP server");
+        Self::connect_to((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    /// The same at any address.
+    pub fn connect_to(address: SocketAddr) -> Self {
+        let mut client = Self::greeted_at(address).expect("an SMTP server");
         let reply = client.command("EHLO reporter.example");
         assert!(reply.starts_with("250"), "{reply}");
         client
@@ -25,7 +30,11 @@ impl Client {
 
     /// Connects; `None` when nobody answers with 220.
     pub fn greeted(port: u16) -> Option<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        Self::greeted_at((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    fn greeted_at(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         stream.set_write_timeout(Some(PATIENCE)).ok()?;
         stream.set_nodelay(true).ok()?;

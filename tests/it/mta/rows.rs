@@ -273,6 +273,18 @@ rows! {
         let seen = if log.contains("203.0.113.7") { "as that client" } else { "as us" };
         format!("{}, {became}, {seen}", code(&reply))
     };
+    ipv6: "Client with an IPv6 address", plain, |site| {
+        let mut others = site.ipv6_client();
+        assert!(others.submit(&[USER], &mails::ordinary(USER)).starts_with("250"));
+        others.command("QUIT");
+        let mut client = site.ipv6_client();
+        client.mail();
+        assert!(client.rcpt(RUA).starts_with("250"));
+        let became = end(site, &mut client, &report());
+        let log = site.daemon.log();
+        let seen = if log.contains("client=::1 ") { "as that client" } else { "as nobody" };
+        format!("{became}, {seen}")
+    };
     aborted: "A message that never ends", plain, |site| {
         let mut client = site.client();
         client.mail();

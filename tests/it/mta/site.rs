@@ -1,11 +1,11 @@
 //! The program behind one of two MTAs, and what became of a mail.
 
-use std::fs;
+use std::{fs, net::Ipv6Addr};
 
 use crate::lab::{
     SOON, USER,
     daemon::{Daemon, Settings},
-    open_dir_below,
+    free_port, open_dir_below,
     postfix::{self, Postfix},
     sendmail::{self, Sendmail},
     sink::Sink,
@@ -37,6 +37,8 @@ pub struct Setup {
 /// Everything of one test. Fields end in this order.
 pub struct Site {
     mta: Mta,
+    /// Where it listens on the other loopback address.
+    ipv6_port: u16,
     pub daemon: Daemon,
     pub sink: Sink,
     _dir: tempfile::TempDir,
@@ -58,9 +60,11 @@ impl Site {
         change(&mut setup);
         let patience = setup.patience;
         let daemon = Daemon::start(&dir.path().join("rua-milter.toml"), &setup.settings);
-        let mta = match which {
+        let (mta, ipv6_port) = match which {
             Which::Postfix => {
+                let ipv6_port = free_port();
                 let mut options = postfix::Options::new(sink.port());
+                options.master_cf = format!("[::1]:{ipv6_port} inet n - n - 200 smtpd\n");
                 let waits = format!("command_timeout={patience}s, content_timeout={patience}s");
                 options.milters = format!(
                     "{{ unix:{}, default_action=tempfail, {waits} }}",
@@ -72,16 +76,20 @@ impl Site {
                     postfix::DEFERRING_SINK,
                     setup.main_cf
                 );
-                Mta::Postfix(Postfix::start(&dir.path().join("postfix"), &options))
+                let postfix = Postfix::start(&dir.path().join("postfix"), &options);
+                (Mta::Postfix(postfix), ipv6_port)
             }
             Which::Sendmail => {
                 let mut options = sendmail::Options::new(&socket, sink.port());
                 options.patience = patience;
-                Mta::Sendmail(Sendmail::start(&dir.path().join("sendmail"), &options))
+                let sendmail = Sendmail::start(&dir.path().join("sendmail"), &options);
+                let port = sendmail.port();
+                (Mta::Sendmail(sendmail), port)
             }
         };
         Self {
             mta,
+            ipv6_port,
             daemon,
             sink,
             _dir: dir,
@@ -91,6 +99,11 @@ impl Site {
     /// An SMTP session, greeted.
     pub fn client(&self) -> Client {
         Client::connect(self.port())
+    }
+
+    /// The same, of a client with an IPv6 address.
+    pub fn ipv6_client(&self) -> Client {
+        Client::connect_to((Ipv6Addr::LOCALHOST, self.ipv6_port).into())
     }
 
     pub fn port(&self) -> u16 {
