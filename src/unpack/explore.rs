@@ -4,7 +4,8 @@ use std::{borrow::Cow, io::Read};
 
 use super::{
     Bounds, Document, Headers, Shape, Unpacked,
-    failure::{self, Pairing},
+    failure::Pairing,
+    header::header_of,
     inflate::{Account, Layer, Source},
     members,
     mime::{self, Leaf, Role},
@@ -117,7 +118,7 @@ impl<'a> Explorer<'a> {
                         .take()
                         .and_then(|at| self.found.documents.get_mut(at));
                     if let Some(headers) = document.and_then(|of| of.headers.as_mut()) {
-                        headers.reported = failure::header_of(&leaf.source);
+                        headers.reported = header_of(&leaf.source);
                     }
                     return false;
                 }

@@ -4,13 +4,7 @@
 //! its body is somebody's mail, and what is attached to it is no report: nobody looks into it.
 //! RFC 5965 section 2 fixes the order, fields first, so one walk is enough.
 
-use std::io::Read;
-
-use super::{
-    inflate::Source,
-    mime::{Leaf, lines},
-};
-use crate::limits::MAX_HEADER;
+use super::{header::header_of, inflate::Source, mime::Leaf};
 
 /// What the walk through a mail has come by.
 #[derive(Default)]
@@ -91,31 +85,4 @@ fn parent(part: &str) -> &str {
 fn is_within(part: &str, outer: &str) -> bool {
     let rest = part.strip_prefix(outer);
     rest.is_some_and(|rest| outer.is_empty() && !part.is_empty() || rest.starts_with('.'))
-}
-
-/// The header of a message, in whole lines.
-pub(super) fn header(raw: &[u8]) -> &[u8] {
-    let raw = raw.trim_ascii_start();
-    let whole = &raw[..raw.len().min(MAX_HEADER)];
-    let fields = lines(whole).take_while(|line| !line.trim_ascii().is_empty());
-    let end: usize = fields.map(<[u8]>::len).sum();
-    if end == whole.len() && end < raw.len() {
-        // Cut in the middle of a line.
-        let last = whole.iter().rposition(|&byte| byte == b'\n');
-        return &whole[..last.map_or(0, |last| last + 1)];
-    }
-    &whole[..end]
-}
-
-/// The same of a part, as far as it can be read.
-pub(super) fn header_of(source: &Source<'_>) -> Vec<u8> {
-    let mut start = Vec::new();
-    // One byte more tells that it was cut.
-    let most = MAX_HEADER as u64 + 1;
-    let _ = source.open().take(most).read_to_end(&mut start);
-    let length = header(&start).len();
-    let blank = start.len() - start.trim_ascii_start().len();
-    start.drain(..blank);
-    start.truncate(length);
-    start
 }

@@ -12,7 +12,7 @@ use mail_parser::{ContentType, MessageParser, MimeHeaders};
 use super::{
     Bounds,
     explore::clean_name,
-    failure::header_of,
+    header::{header_of, starts_with_field},
     inflate::Source,
     room::Room,
     transfer::{Encoding, base64_within, decode},
@@ -429,16 +429,6 @@ pub(super) fn lines(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
         let length = rest.skip_until(b'\n').unwrap_or(0);
         (length > 0).then(|| &here[..length])
     })
-}
-
-/// Whether the bytes start with a header field (RFC 5322 section 2.2).
-fn starts_with_field(raw: &[u8]) -> bool {
-    let name = raw
-        .iter()
-        .take_while(|byte| byte.is_ascii_graphic() && **byte != b':');
-    let end = name.count();
-    let rest = raw[end..].trim_ascii_start();
-    end > 0 && rest.starts_with(b":")
 }
 
 /// The boundary of a body whose header is not there: of the first line that looks like one and

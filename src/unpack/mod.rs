@@ -9,6 +9,7 @@
 
 mod explore;
 mod failure;
+mod header;
 mod inflate;
 mod members;
 mod mime;
@@ -133,7 +134,7 @@ impl Document<'_> {
 
 /// The header of a mail, at most [`limits::MAX_HEADER`] bytes of it.
 pub fn header(raw: &[u8]) -> &[u8] {
-    failure::header(raw)
+    header::header(raw)
 }
 
 /// What a mail of some length may inflate to. Deflate comes to a thousand times its input and,
