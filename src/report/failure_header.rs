@@ -95,15 +95,16 @@ pub(super) fn time(text: &str) -> Option<i64> {
     time.is_valid().then(|| time.to_timestamp())
 }
 
-/// Gives each field up to the first blank line: name in lower case, value unfolded, trimmed and of
-/// at most [`MAX_FAILURE_FIELD`] bytes. Lines that are none are skipped.
+/// Gives each field up to the first empty line: name in lower case, value unfolded, trimmed and of
+/// at most [`MAX_FAILURE_FIELD`] bytes. Lines that are none are skipped, and so are lines of blanks,
+/// which are part of a field (RFC 5322 section 4.2) in what is known to be a header.
 pub(super) fn fields(input: &mut dyn BufRead, on: &mut dyn FnMut(&str, &str)) -> io::Result<()> {
     let mut field = Vec::new();
     let mut line = Vec::new();
     while read_line(input, &mut line)? {
         let text = line.trim_ascii();
         if text.is_empty() {
-            if field.is_empty() {
+            if field.is_empty() || matches!(line[0], b' ' | b'\t') {
                 continue;
             }
             break;

@@ -12,7 +12,7 @@ use mail_parser::{ContentType, MessageParser, MimeHeaders};
 use super::{
     Bounds,
     explore::clean_name,
-    header::{header_of, starts_with_field},
+    header::{header_lines, header_of, starts_with_field},
     inflate::Source,
     room::Room,
     transfer::{Encoding, base64_within, decode},
@@ -377,11 +377,8 @@ impl<'b> Walk<'b> {
         let mut keep = false;
         let mut length = 0;
         let mut offset = 0;
-        for line in lines(raw) {
+        for line in header_lines(raw) {
             offset += line.len();
-            if line.trim_ascii().is_empty() {
-                break;
-            }
             self.headers += 1;
             if matches!(line[0], b' ' | b'\t') {
                 length += line.len();
@@ -410,7 +407,8 @@ impl<'b> Walk<'b> {
         if let Some(at) = seen[3].then(|| find_typo(&block)).flatten() {
             block.splice(at + 7..at + 7, *b"-");
         }
-        Some((block, &raw[offset..]))
+        let end = lines(&raw[offset..]).next().map_or(0, <[u8]>::len);
+        Some((block, &raw[offset + end..]))
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 
-use super::{Shape, mime::lines};
+use super::{Shape, header::header_lines, mime::lines};
 use crate::limits::SNIFF;
 
 /// What the head of some bytes looks like.
@@ -136,12 +136,10 @@ fn is_in_name(byte: u8) -> bool {
 
 /// The fields of RFC 5965 section 3.1, of which `Feedback-Type` is the one that must be there.
 fn is_feedback(head: &[u8]) -> bool {
-    lines(unmarked(head))
-        .take_while(|line| !line.trim_ascii().is_empty())
-        .any(|line| {
-            line.get(..14)
-                .is_some_and(|name| name.eq_ignore_ascii_case(b"feedback-type:"))
-        })
+    header_lines(unmarked(head)).any(|line| {
+        line.get(..14)
+            .is_some_and(|name| name.eq_ignore_ascii_case(b"feedback-type:"))
+    })
 }
 
 /// What Exim says instead of it, in a text for people (`tests/data/failure`).

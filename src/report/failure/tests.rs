@@ -51,6 +51,16 @@ fn a_field_may_be_folded_repeated_unknown_or_no_field() {
 }
 
 #[test]
+fn a_line_of_blanks_is_part_of_a_field() {
+    let header = "Subject: one\r\n \r\n two\r\n\t\r\nFrom: a@x.example\r\n";
+    let read = read(FIELDS.as_bytes(), &around("", header)).unwrap();
+    assert_eq!(read.header.subject, "one two");
+    assert_eq!(read.header.from, "a@x.example");
+    let report = with("Auth-Failure: spf\r\n \r\nIncidents: 7\r\n");
+    assert_eq!(report.incidents, 7);
+}
+
+#[test]
 fn a_source_may_have_its_name_behind_it() {
     for (text, source) in [
         ("192.0.2.1 (mail.example)", "192.0.2.1"),

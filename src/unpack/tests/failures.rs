@@ -91,6 +91,11 @@ fn a_header_is_whole_lines_within_the_bound() {
         b"A: 1\r\nB: 2\r\n"
     );
     assert_eq!(header(b"\r\n\r\nA: 1"), b"A: 1");
+    assert_eq!(
+        header(b"A: 1\r\n \r\nB: 2\r\n\t\r\n \r\n\r\nC: 3"),
+        b"A: 1\r\n \r\nB: 2\r\n\t\r\n \r\n"
+    );
+    assert_eq!(header(b"A: 1\r\n \r\nbody"), b"A: 1\r\n");
     assert_eq!(header(b""), b"");
     let long = b"A: 1234567\r\n".repeat(limits::MAX_HEADER);
     let cut = header(&long);

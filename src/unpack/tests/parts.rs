@@ -98,6 +98,54 @@ fn odd_mails_are_read() {
     }
 }
 
+/// RFC 5322 section 4.2; long subjects come folded so.
+#[test]
+fn a_line_of_blanks_is_a_fold_where_the_header_goes_on() {
+    for (end, blanks) in [("\r\n", " "), ("\r\n", "\t"), ("\n", "  \t")] {
+        let mail = [
+            "Subject: Report Domain: example.com",
+            blanks,
+            "Content-Type: multipart/mixed;",
+            blanks,
+            blanks,
+            " boundary=b",
+            blanks,
+            "",
+            "--b",
+            "Content-Type: text/xml;",
+            blanks,
+            "Content-Transfer-Encoding: base64",
+            blanks,
+            " ",
+            "Content-Disposition: attachment",
+            "",
+            &encode(XML),
+            "--b--",
+            "",
+        ];
+        let mail = mail.join(end);
+        assert_eq!(one(mail.as_bytes()), XML, "{mail}");
+    }
+}
+
+#[test]
+fn a_line_of_blanks_before_a_body_ends_the_header() {
+    let xml = String::from_utf8(XML.to_vec()).unwrap();
+    for body in [
+        &xml,
+        "{\"organization-name\":\"x\"}",
+        "--b:c\n\n<feedback></feedback>",
+        "\n<feedback></feedback>",
+    ] {
+        let kind = "Content-Type: multipart/mixed; boundary=\"b:c\"";
+        let mail = format!("Subject: x\n{kind}\n \n{body}");
+        assert_eq!(found(mail.as_bytes()).documents.len(), 1, "{mail}");
+    }
+    let encoded = "Content-Transfer-Encoding: base64";
+    let mail = format!("Subject: x\r\n{encoded}\r\n \t\r\n{}", encode(XML));
+    assert_eq!(one(mail.as_bytes()), XML);
+}
+
 #[test]
 fn a_name_may_come_in_pieces_and_encoded() {
     for name in [
