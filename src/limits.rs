@@ -230,6 +230,10 @@ pub const STORE_BUSY_SECS: u64 = 5;
 pub const STORE_WAL: u64 = 64 << 20;
 /// Prepared statements kept; more than the store has.
 pub const STORE_STATEMENTS: usize = 64;
+/// Rows of reports that are read, and in memory, at once.
+pub const LISTED_ROWS: u32 = 2_000;
+/// The same of reports; each page of these is looked for among all.
+pub const LISTED_REPORTS: u32 = 20_000;
 /// Pages of a database that `backup` copies at a time.
 pub const COPIED_PAGES: i32 = 1_000;
 /// Numbers of entries that a copy of the spool leaves to mail that comes while the rest is copied.

@@ -3,6 +3,7 @@
 
 mod export;
 mod failure;
+mod listing;
 mod reports;
 mod tls;
 mod whole;

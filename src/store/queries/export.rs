@@ -6,11 +6,13 @@ use serde::Serialize;
 use super::{
     FailureFacts, Filter, Reader, StoreError, StoredRecord, StoredTlsPolicy,
     failure::{FACTS, facts},
-    reports::{matches, stream},
+    listing::Listing,
+    reports::matches,
     tls::{POLICY, policy},
     unsigned,
     whole::{RECORD, record},
 };
+use crate::limits;
 
 /// A record with the head of its report. Texts as in [`super::StoredPolicy`].
 #[derive(Clone, Debug, Serialize)]
@@ -98,15 +100,8 @@ impl Reader {
         filter: &Filter,
         give: impl FnMut(Exported) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (doing, sql) = ("export records", sql());
-        stream(
-            &self.connection,
-            doing,
-            &sql,
-            filter.values(),
-            exported,
-            give,
-        )
+        let values = || filter.values();
+        records().give(&self.connection, values, u32::MAX, exported, give)
     }
 
     /// The same of TLS reports: every policy about a configured domain.
@@ -115,9 +110,8 @@ impl Reader {
         filter: &Filter,
         give: impl FnMut(ExportedPolicy) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (doing, sql) = ("export policies", policies_sql());
-        let values = filter.values();
-        stream(&self.connection, doing, &sql, values, exported_policy, give)
+        let values = || filter.values();
+        policies().give(&self.connection, values, u32::MAX, exported_policy, give)
     }
 
     /// The same of failure reports.
@@ -126,50 +120,67 @@ impl Reader {
         filter: &Filter,
         give: impl FnMut(ExportedFailure) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (doing, sql) = ("export failures", failures_sql());
-        let values = filter.values();
-        stream(
-            &self.connection,
-            doing,
-            &sql,
-            values,
-            exported_failure,
-            give,
-        )
+        let values = || filter.values();
+        failures().give(&self.connection, values, u32::MAX, exported_failure, give)
     }
 }
 
 /// CROSS JOIN fixes the order of the loops, which then is that of the keys.
-fn sql() -> String {
-    let matches = matches();
-    format!(
-        "SELECT {HEAD}, {RECORD} FROM report CROSS JOIN document ON document.id = report.id
-         CROSS JOIN record ON record.report = report.id
-         WHERE current AND {matches} ORDER BY report.id, seq"
-    )
+fn records() -> Listing {
+    Listing {
+        doing: "export records",
+        columns: format!("{HEAD}, {RECORD}"),
+        rows: format!(
+            "FROM report CROSS JOIN document ON document.id = report.id
+             CROSS JOIN record ON record.report = report.id
+             WHERE current AND {}",
+            matches()
+        ),
+        keys: ["report.id", "seq"],
+        newest_first: false,
+        page: limits::LISTED_ROWS,
+    }
 }
 
 /// The domain is that of the policy: a report may have policies of several.
-fn policies_sql() -> String {
-    let matches = matches();
-    format!(
-        "SELECT report.id, domain, org_name, email, report_id, range_begin, range_end, {POLICY}
-         FROM (SELECT id, current, range_begin, range_end, org_name, contact AS email, report_id,
-                      skipped_policies AS skipped_records, notes FROM tls_report) AS report
-         CROSS JOIN document ON document.id = report.id
-         CROSS JOIN tls_policy ON tls_policy.report = report.id
-         WHERE current AND domain IS NOT NULL AND {matches} ORDER BY report.id, seq"
-    )
+fn policies() -> Listing {
+    Listing {
+        doing: "export policies",
+        columns: format!(
+            "report.id, domain, org_name, email, report_id, range_begin, range_end, {POLICY}"
+        ),
+        rows: format!(
+            "FROM (SELECT id, current, range_begin, range_end, org_name, contact AS email,
+                          report_id, skipped_policies AS skipped_records, notes
+                   FROM tls_report) AS report
+             CROSS JOIN document ON document.id = report.id
+             CROSS JOIN tls_policy ON tls_policy.report = report.id
+             WHERE current AND domain IS NOT NULL AND {}",
+            matches()
+        ),
+        keys: ["report.id", "seq"],
+        newest_first: false,
+        page: limits::LISTED_ROWS,
+    }
 }
 
-fn failures_sql() -> String {
-    let matches = matches();
-    format!(
-        "SELECT report.id, domain, policy_domain, org_name, report_id, range_begin, incidents, {FACTS}
-         FROM (SELECT *, arrival AS range_begin, 0 AS skipped_records FROM failure_report) AS report
-         CROSS JOIN document ON document.id = report.id
-         WHERE current AND {matches} ORDER BY report.id"
-    )
+fn failures() -> Listing {
+    Listing {
+        doing: "export failures",
+        columns: format!(
+            "report.id, domain, policy_domain, org_name, report_id, range_begin, incidents, {FACTS}"
+        ),
+        rows: format!(
+            "FROM (SELECT *, arrival AS range_begin, 0 AS skipped_records FROM failure_report)
+                  AS report
+             CROSS JOIN document ON document.id = report.id
+             WHERE current AND {}",
+            matches()
+        ),
+        keys: ["report.id", "document.id"],
+        newest_first: false,
+        page: limits::LISTED_ROWS,
+    }
 }
 
 fn exported(row: &Row<'_>) -> rusqlite::Result<Exported> {
@@ -244,8 +255,8 @@ mod tests {
     #[test]
     fn nothing_is_sorted_on_its_way_out() {
         let place = Place::new();
-        for sql in [sql(), policies_sql(), failures_sql()] {
-            let plan = format!("EXPLAIN QUERY PLAN {sql}");
+        for listing in [records(), policies(), failures()] {
+            let plan = format!("EXPLAIN QUERY PLAN {}", listing.sql(Some([1, 1]), 9));
             let mut statement = place.store.connection.prepare(&plan).unwrap();
             let filter = Filter::default();
             let steps = statement.query_map(filter.values(), |row| row.get::<_, String>(3));

@@ -3,9 +3,10 @@
 use rusqlite::{Connection, Params, Row, params};
 use serde::Serialize;
 
-use super::{IN_SCOPE, Reader, StoreError, unsigned};
+use super::{IN_SCOPE, Reader, StoreError, listing::Listing, unsigned};
 use crate::{
     domain::Domain,
+    limits,
     report::{self, Skipped},
     store::values::word,
     terms::{Flag, Kind},
@@ -97,20 +98,16 @@ impl Reader {
         limit: u32,
         give: impl FnMut(Listed) -> Result<(), E>,
     ) -> Result<(), E> {
-        let limit = if limit == 0 { -1 } else { i64::from(limit) };
-        let sql = format!(
-            "SELECT {LISTED} FROM reports WHERE {}
-             ORDER BY range_begin DESC, id DESC LIMIT {limit}",
-            matches()
-        );
-        stream(
-            &self.connection,
-            "list reports",
-            &sql,
-            filter.values(),
-            listed,
-            give,
-        )
+        let listing = Listing {
+            doing: "list reports",
+            columns: LISTED.to_owned(),
+            rows: format!("FROM reports WHERE {}", matches()),
+            keys: ["range_begin", "id"],
+            newest_first: true,
+            page: limits::LISTED_REPORTS,
+        };
+        let most = if limit == 0 { u32::MAX } else { limit };
+        listing.give(&self.connection, || filter.values(), most, listed, give)
     }
 
     /// One report of the list, if there is one with this number.
@@ -118,24 +115,6 @@ impl Reader {
         let sql = format!("SELECT {LISTED} FROM reports WHERE id = ?1");
         connection.query_row(&sql, params![id], listed)
     }
-}
-
-/// Gives each row of a query as it is read, so that memory does not grow with their number.
-pub(super) fn stream<T, E: From<StoreError>>(
-    connection: &Connection,
-    doing: &'static str,
-    sql: &str,
-    values: impl Params,
-    value: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
-    mut give: impl FnMut(T) -> Result<(), E>,
-) -> Result<(), E> {
-    let failed = || StoreError::sql(doing);
-    let mut statement = connection.prepare(sql).map_err(failed())?;
-    let mut rows = statement.query(values).map_err(failed())?;
-    while let Some(row) = rows.next().map_err(failed())? {
-        give(value(row).map_err(failed())?)?;
-    }
-    Ok(())
 }
 
 /// Reads [`LISTED`].

@@ -4,12 +4,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Listed, Reader, StoreError, StoredArrival,
-    reports::{stream, unpacked},
-    unsigned,
+    Listed, Reader, StoreError, StoredArrival, listing::Listing, reports::unpacked, unsigned,
     whole::arrivals,
 };
-use crate::report::Digest;
+use crate::{limits, report::Digest};
 
 /// A TLS report without its policies, which its list calls records, and their sessions messages.
 #[derive(Clone, Debug, Serialize)]
@@ -93,9 +91,16 @@ impl Reader {
         id: i64,
         give: impl FnMut(StoredTlsPolicy) -> Result<(), E>,
     ) -> Result<(), E> {
-        let sql = format!("SELECT {POLICY} FROM tls_policy WHERE report = ?1 ORDER BY seq");
+        let listing = Listing {
+            doing: "read policies",
+            columns: POLICY.to_owned(),
+            rows: "FROM tls_policy WHERE report = ?1".to_owned(),
+            keys: ["report", "seq"],
+            newest_first: false,
+            page: limits::LISTED_ROWS,
+        };
         let value = |row: &Row<'_>| policy(row, 0);
-        stream(&self.connection, "read policies", &sql, [id], value, give)
+        listing.give(&self.connection, || [id], u32::MAX, value, give)
     }
 }
 

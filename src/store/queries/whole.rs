@@ -5,11 +5,7 @@ use std::net::IpAddr;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Listed, Reader, StoreError, address,
-    reports::{stream, unpacked},
-    unsigned,
-};
+use super::{Listed, Reader, StoreError, address, listing::Listing, reports::unpacked, unsigned};
 use crate::{
     limits,
     report::{Digest, Results},
@@ -213,9 +209,16 @@ impl Reader {
         id: i64,
         give: impl FnMut(StoredRecord) -> Result<(), E>,
     ) -> Result<(), E> {
-        let sql = format!("SELECT {RECORD} FROM record WHERE report = ?1 ORDER BY seq");
+        let listing = Listing {
+            doing: "read records",
+            columns: RECORD.to_owned(),
+            rows: "FROM record WHERE report = ?1".to_owned(),
+            keys: ["report", "seq"],
+            newest_first: false,
+            page: limits::LISTED_ROWS,
+        };
         let value = |row: &Row<'_>| record(row, 0);
-        stream(&self.connection, "read records", &sql, [id], value, give)
+        listing.give(&self.connection, || [id], u32::MAX, value, give)
     }
 }
 
