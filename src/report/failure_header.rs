@@ -116,8 +116,8 @@ pub(super) fn fields(input: &mut dyn BufRead, on: &mut dyn FnMut(&str, &str)) ->
             give(&field, on);
             field.clear();
         }
-        let room = MAX_FAILURE_FIELD.saturating_sub(field.len());
-        field.extend_from_slice(&text[..text.len().min(room)]);
+        field.extend_from_slice(text);
+        field.truncate(MAX_FAILURE_FIELD);
     }
     give(&field, on);
     Ok(())
