@@ -1,4 +1,4 @@
-//! `[rate]`: how many report mails may come in a minute, and from whom any number may. Pure.
+//! `[rate]`: how many report mails may come in a minute, and who brings the mail of others. Pure.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,8 @@ pub struct Rate {
     pub per_network: u32,
     /// `overall`: from all together.
     pub overall: u32,
-    /// `relays`: clients to which neither applies.
+    /// `relays`: clients to which neither applies, nor the share of the parked space that a network
+    /// has.
     pub relays: Vec<Network>,
 }
 

@@ -83,7 +83,7 @@ pub(super) async fn judge(mut mail: Mail) -> Ending {
             Some(reason)
         }
     };
-    if let Err(reason) = still_room(&intake, &envelope) {
+    if let Err(reason) = still_room(&mail) {
         return try_later(account, &intake, reason);
     }
     account.reason = parked;
@@ -162,9 +162,9 @@ fn finish(mut account: Account<'_>, intake: &Intake, ending: Ending) -> Ending {
 /// Whether there is room at the end of a message: many may have been let in before the first of
 /// them was there, and not every peer can be told at RCPT. A network's share of the parked space is
 /// no reason to hold up mail that others wait for.
-fn still_room(intake: &Intake, envelope: &Envelope) -> Result<(), Rejection> {
-    match intake.spool.state().room(&envelope.network()) {
-        Err(Rejection::ParkedQuota) if envelope.others => Ok(()),
+fn still_room(mail: &Mail) -> Result<(), Rejection> {
+    match mail.intake.spool.state().room(&mail.network()) {
+        Err(Rejection::ParkedQuota) if mail.envelope.others => Ok(()),
         room => room,
     }
 }

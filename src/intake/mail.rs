@@ -142,8 +142,18 @@ impl Mail {
         }
     }
 
+    /// The network whose share of the parked space the mail takes. A relay brings everybody's mail,
+    /// so it has none, like the operator's own.
+    pub fn network(&self) -> String {
+        let rate = &self.config.rate;
+        match self.envelope.client {
+            Some(client) if rate.is_relay(client) => String::new(),
+            _ => self.envelope.network(),
+        }
+    }
+
     fn room(&self) -> Result<(), Rejection> {
-        self.intake.room(&self.envelope.network())?;
+        self.intake.room(&self.network())?;
         // A mail counts once, and what the MTA itself has to say does not.
         if self.is_ours() || self.hearer != Hearer::Recipient {
             return Ok(());

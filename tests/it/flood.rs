@@ -14,6 +14,7 @@ use crate::lab::{
 };
 
 const TOO_FAST: &str = "y451 4.7.0 Too many reports, please try again later";
+const NO_ROOM: &str = "y451 4.3.1 Reports cannot be taken right now, please try again later";
 /// Networks of documentation's, and a client in each.
 const A: &str = "192.0.2.25";
 const A_TOO: &str = "192.0.2.26";
@@ -109,6 +110,24 @@ fn a_network_that_sends_too_much_is_to_come_again_and_the_others_are_not() {
     assert_eq!(taken(&mut a, 60), 60);
     let log = site.daemon.log();
     assert!(log.contains("reason=rate_limited code=451"), "{log}");
+}
+
+#[test]
+fn a_relay_brings_everybody_s_mail_and_has_no_share_of_the_parked_space() {
+    let site = Site::start(|settings| {
+        settings.rate = "relays = [\"198.51.100.0/24\"]".into();
+        settings.limits += "\nmax_spool_bytes = 1048576\nmax_message_bytes = 200000";
+        settings.milter = "unrecognised = \"park\"".into();
+    });
+    // More than a tenth of the spool.
+    let junk = mails::long(RUA, 1_500);
+    let report = Report::new("one", "example.com", &[1]).google(RUA);
+    for (client, answer) in [(RELAY, DISCARD), (A, NO_ROOM)] {
+        let mut session = site.session(client);
+        assert_eq!(session.submit(RUA, &junk).expect("an answer"), DISCARD);
+        assert_eq!(session.submit(RUA, &report).expect("an answer"), answer);
+    }
+    assert_eq!(taken(&mut site.session(B), 1), 1);
 }
 
 #[test]
