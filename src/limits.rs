@@ -68,6 +68,9 @@ pub const MAX_SPOOL_ENTRIES: u64 = 100_000;
 /// Share of the spool, in bytes and in entries, one part in this many, that parked mail of one
 /// network (/24 or /48) may hold.
 pub const PARKED_SHARE: u64 = 10;
+/// Share of the spool, likewise, that parked mail of all networks together has: the more the others
+/// hold, the less is left for one. A network that holds nothing is let in whatever they hold.
+pub const PARKED_PART: u64 = 2;
 /// Parked entries that one commit lets wait again, or drops.
 pub const PARKED_CHUNK: usize = 1_000;
 /// Messages waiting for the spool's writer; beyond, the sender hears 451.

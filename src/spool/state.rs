@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::{
     config::Limits,
-    limits::{MAX_SPOOL_ENTRIES, PARKED_SHARE},
+    limits::{MAX_SPOOL_ENTRIES, PARKED_PART, PARKED_SHARE},
     telemetry::instruments::Gauges,
     terms::Rejection,
 };
@@ -91,13 +91,13 @@ impl State {
         {
             return Err(Rejection::NoRoom);
         }
-        let parked = depth.parked_by_network.get(network);
-        let parked = parked.copied().unwrap_or_default();
-        // Mail without a network is the operator's own.
-        if !network.is_empty()
-            && (parked.bytes > limits.max_spool / PARKED_SHARE
-                || parked.entries >= MAX_SPOOL_ENTRIES / PARKED_SHARE)
-        {
+        // Mail without a network is the operator's own, or a relay's.
+        let own = depth.parked_by_network.get(network);
+        let is_over = own.is_some_and(|own| {
+            own.bytes > share(limits.max_spool, depth.parked_bytes, own.bytes)
+                || own.entries >= share(MAX_SPOOL_ENTRIES, depth.parked_entries, own.entries)
+        });
+        if is_over && !network.is_empty() {
             return Err(Rejection::ParkedQuota);
         }
         Ok(())
@@ -161,6 +161,12 @@ impl State {
     }
 }
 
+/// How much of a spool one network may hold with parked mail, when `own` of what is parked is its.
+fn share(spool: u64, parked: u64, own: u64) -> u64 {
+    let others = parked.saturating_sub(own);
+    spool.saturating_sub(PARKED_PART * others) / PARKED_SHARE
+}
+
 /// The values stay usable after a panic elsewhere: each is replaced whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -169,6 +175,40 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_few_networks_do_not_fill_the_spool_and_an_honest_one_is_let_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits {
+            min_free: 0,
+            ..Limits::default()
+        };
+        // By their size, and by their number.
+        for bytes in [1 << 18, 1] {
+            let state = State::new(limits, dir.path(), Arc::default());
+            let park = |network: &str| {
+                state.with_depth(|depth| depth.park(network.to_owned(), 1, bytes));
+            };
+            park("honest");
+            for n in 0..20 {
+                let greedy = n.to_string();
+                while state.room(&greedy).is_ok() {
+                    park(&greedy);
+                }
+                assert_eq!(state.room(&greedy), Err(Rejection::ParkedQuota), "{n}");
+            }
+            let depth = state.depth();
+            assert!(
+                depth.parked_bytes < limits.max_spool * 6 / 10
+                    && depth.parked_entries < MAX_SPOOL_ENTRIES * 6 / 10,
+                "{} bytes, {} entries",
+                depth.parked_bytes,
+                depth.parked_entries
+            );
+            assert_eq!(state.room("honest"), Ok(()), "holds little");
+            assert_eq!(state.room("another"), Ok(()), "holds nothing");
+        }
+    }
 
     #[test]
     fn a_network_holds_a_tenth_of_the_spool_in_bytes_and_in_entries() {

@@ -255,7 +255,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 impl Depth {
-    fn park(&mut self, network: String, entries: u64, bytes: u64) {
+    pub(super) fn park(&mut self, network: String, entries: u64, bytes: u64) {
         self.parked_entries += entries;
         self.parked_bytes += bytes;
         let held = Arc::make_mut(&mut self.parked_by_network)
