@@ -29,7 +29,7 @@ use crate::{
     intake::{Closing, Intake, hook, milter, milter::listener::MilterListener},
     limits,
     pipeline::{Rooms, observe, retention, upgrade, worker},
-    sockets,
+    sockets::{self, inherited::Inherited},
     spool::{self, Spool, State},
     store::{self, Store},
     telemetry::{self, Telemetry, faults::Faults, instruments::Instruments},
@@ -42,7 +42,7 @@ use crate::{
 const END: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT. `path` is where SIGHUP reads the configuration again.
-pub async fn run(path: &Path, config: Config) -> anyhow::Result<()> {
+pub async fn run(path: &Path, config: Config, inherited: Inherited) -> anyhow::Result<()> {
     telemetry::log::init(&config.log)?;
     telemetry::install_crypto();
     let signals = Signals::listen()?;
@@ -65,7 +65,7 @@ pub async fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     );
     let pulse = Arc::new(Pulse::default());
     let mut tasks = JoinSet::new();
-    open_doors(&mut tasks, &intake, &pulse, &stop).await?;
+    open_doors(&mut tasks, &intake, inherited, &pulse, &stop).await?;
     open_web(&mut tasks, &telemetry, &spool, &intake.closing, &stop).await?;
     let back = back_rooms(
         spool.clone(),
@@ -127,13 +127,14 @@ fn stopped(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + use<
 async fn open_doors(
     tasks: &mut JoinSet<anyhow::Result<()>>,
     intake: &Intake,
+    mut inherited: Inherited,
     pulse: &Arc<Pulse>,
     stop: &watch::Sender<bool>,
 ) -> anyhow::Result<()> {
     let config = intake.config.borrow().clone();
     for listen in &config.listen {
         let closed = Arc::clone(&intake.closing).closed();
-        let listener = MilterListener::bind(&listen.address, closed).await?;
+        let listener = MilterListener::bind(&listen.address, &mut inherited, closed).await?;
         tracing::info!(listener = %listen.name, address = %listen.address, "listening");
         let (name, intake) = (listen.name.clone(), intake.clone());
         let max = config.milter.max_connections;
@@ -142,7 +143,7 @@ async fn open_doors(
     }
     if let Some(configured) = &config.hook {
         let secrets = hook::Secrets::read(configured)?;
-        let socket = sockets::bind(&configured.address).await?;
+        let socket = sockets::bind(&configured.address, &mut inherited).await?;
         let name = hook::LISTENER.to_owned();
         tracing::info!(listener = %name, address = %configured.address, "listening");
         let (serve, stop) = (hook::run(socket, secrets, intake.clone()), stopped(stop));
@@ -154,6 +155,12 @@ async fn open_doors(
             }
         };
         tasks.spawn(door(name, serve, Arc::clone(pulse)));
+    }
+    for address in inherited.left() {
+        tracing::warn!(
+            address,
+            "systemd hands over a socket that no [[listen]] names; nobody answers there"
+        );
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
-//! Sockets that others find us at: bound with their mode and group, and removed at the end.
+//! Sockets that others find us at: bound with their mode and group, and removed at the end; or handed
+//! over by systemd, see [`inherited`].
 //!
 //! What is accepted, and by whom, is the doors' own business; those that speak HTTP find its bounds
 //! in [`http`].
 
 pub mod http;
+pub mod inherited;
 
 use std::{
     io,
@@ -13,6 +15,7 @@ use std::{
 
 use tokio::net::{TcpListener, UnixListener};
 
+use self::inherited::Inherited;
 use crate::config::ListenAddress;
 
 /// Why a socket cannot be had.
@@ -52,8 +55,8 @@ pub enum ListenError {
 pub enum Socket {
     /// On an address.
     Tcp(TcpListener),
-    /// On a path.
-    Unix(UnixListener, SocketFile),
+    /// On a path; systemd's file is its own business.
+    Unix(UnixListener, Option<SocketFile>),
 }
 
 /// The file of a unix socket, removed when this is dropped.
@@ -67,12 +70,19 @@ impl Drop for SocketFile {
     }
 }
 
-/// Binds `address`. A socket file that nobody answers on is a leftover, and replaced.
-pub async fn bind(address: &ListenAddress) -> Result<Socket, ListenError> {
+/// Takes what was handed over for `address`, or binds it. A socket file that nobody answers on is a
+/// leftover, and replaced.
+pub async fn bind(
+    address: &ListenAddress,
+    inherited: &mut Inherited,
+) -> Result<Socket, ListenError> {
     let wrong = |source| ListenError::Bind {
         address: address.to_string(),
         source,
     };
+    if let Some(socket) = inherited.take(address).map_err(wrong)? {
+        return Ok(socket);
+    }
     match address {
         ListenAddress::Tcp(socket) => {
             Ok(Socket::Tcp(TcpListener::bind(socket).await.map_err(wrong)?))
@@ -82,7 +92,7 @@ pub async fn bind(address: &ListenAddress) -> Result<Socket, ListenError> {
             let listener = UnixListener::bind(path).map_err(wrong)?;
             let file = SocketFile(path.clone());
             set_permissions(path, *mode, group.as_deref())?;
-            Ok(Socket::Unix(listener, file))
+            Ok(Socket::Unix(listener, Some(file)))
         }
     }
 }
@@ -135,13 +145,17 @@ mod tests {
         let path = dir.path().join("rua.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
         assert!(path.exists(), "std leaves the file behind");
-        let listener = bind(&address(&path)).await.expect("replaced");
+        let listener = bind(&address(&path), &mut Inherited::default())
+            .await
+            .expect("replaced");
         let mode = std::fs::metadata(&path)
             .expect("there")
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o640);
-        let taken = bind(&address(&path)).await.expect_err("taken");
+        let taken = bind(&address(&path), &mut Inherited::default())
+            .await
+            .expect_err("taken");
         assert!(matches!(taken, ListenError::Taken(_)), "{taken}");
         drop(listener);
         assert!(!path.exists());
@@ -152,7 +166,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("rua.sock");
         std::fs::write(&path, "precious").expect("written");
-        let error = bind(&address(&path)).await.expect_err("an error");
+        let error = bind(&address(&path), &mut Inherited::default())
+            .await
+            .expect_err("an error");
         assert!(matches!(error, ListenError::InTheWay(_)), "{error}");
         assert!(path.exists());
     }

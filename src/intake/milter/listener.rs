@@ -18,7 +18,7 @@ use super::frames::Frames;
 use crate::{
     config::ListenAddress,
     limits,
-    sockets::{self, ListenError, Socket, SocketFile},
+    sockets::{self, ListenError, Socket, SocketFile, inherited::Inherited},
 };
 
 /// A listener that outlives every accept error, and shuts when it is told to.
@@ -32,14 +32,15 @@ pub struct MilterListener {
 }
 
 impl MilterListener {
-    /// Binds `address`, and accepts until `shut` resolves.
+    /// Binds `address`, if it is not handed over, and accepts until `shut` resolves.
     pub async fn bind(
         address: &ListenAddress,
+        inherited: &mut Inherited,
         shut: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Self, ListenError> {
-        let (inner, file) = match sockets::bind(address).await? {
+        let (inner, file) = match sockets::bind(address, inherited).await? {
             Socket::Tcp(listener) => (EitherListener::Tcp(QuickAck(listener)), None),
-            Socket::Unix(listener, file) => (EitherListener::Unix(listener), Some(file)),
+            Socket::Unix(listener, file) => (EitherListener::Unix(listener), file),
         };
         Ok(Self {
             inner: Some(inner),
