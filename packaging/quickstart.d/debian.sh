@@ -75,3 +75,21 @@ unpack_sendmail() {
         mv "$1.new" "$1"
     )
 }
+
+# container_root SUITE FOLDER: makes the root of a container of that Debian, with systemd and the mail
+# server that the tests install packages beside. It comes from where this machine's packages come from.
+container_root() {
+    if [ -d "$2" ]; then return; fi
+    echo "Making a root of Debian $1 in $2."
+    (
+        set -e
+        # shellcheck disable=SC2016 # apt-get fills it in
+        mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
+            'Origin: Debian' 'Component: main' | head -n1)
+        rm -rf "$2.new"
+        mkdir -p "$(dirname "$2")"
+        mmdebstrap --quiet --mode=root --variant=minbase \
+            --include=systemd,systemd-sysv,postfix,rpm,procps "$1" "$2.new" "$mirror" </dev/null
+        mv "$2.new" "$2"
+    )
+}

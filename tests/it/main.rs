@@ -35,6 +35,7 @@ mod many_looks;
 mod metrics;
 mod mta;
 mod otlp;
+mod packages;
 mod parked;
 mod postfix;
 mod reports;

@@ -400,15 +400,19 @@ pub fn cpu_secs(pid: u32) -> f64 {
         / 100.0
 }
 
-/// The release build: what operators run, and what memory and time are promised for.
-pub fn release() -> PathBuf {
+/// Cargo's target directory.
+pub fn target() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = std::env::var_os("CARGO_TARGET_DIR");
-    let target = target.map_or_else(|| root.join("target"), PathBuf::from);
-    let program = root.join(target).join("release/rua-milter");
+    root.join(target.map_or_else(|| "target".into(), PathBuf::from))
+}
+
+/// The program of the packages: what operators run, and what memory and time are promised for.
+pub fn release() -> PathBuf {
+    let program = target().join("packages/made/rua-milter");
     assert!(
         program.is_file(),
-        "no {}: cargo build --locked --release makes it, as tests/run does",
+        "no {}: packaging/build makes it, as tests/run does",
         program.display()
     );
     program

@@ -4,6 +4,7 @@
 //! starts it ends, by process id. Every wait has a condition and a deadline.
 
 pub mod aftermath;
+pub mod container;
 pub mod daemon;
 pub mod disk;
 pub mod hook;

@@ -153,7 +153,8 @@ impl Drop for Nsd {
     }
 }
 
-fn configure(dir: &Path, address: SocketAddr, zones: &[(&str, &str)]) {
+/// Writes configuration and zones to a folder.
+pub fn configure(dir: &Path, address: SocketAddr, zones: &[(&str, &str)]) {
     let at = dir.display();
     let mut conf = format!(
         "server:\n  ip-address: 127.0.0.1@{}\n  username: \"\"\n  chroot: \"\"\n  \
