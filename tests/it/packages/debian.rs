@@ -87,6 +87,7 @@ fn comes_and_goes(debian: Debian) {
     );
     install(&container, &package(".deb"));
     container.expect_active(SERVICE);
+    container.expect_active("rua-milter.socket");
     assert_eq!(stored(&container), 1, "what was there is found");
     assert!(container.read(CONFIG).contains("example.com"));
 

@@ -92,3 +92,27 @@ fn built(checkout: &Path) -> Vec<(String, Vec<u8>)> {
     fs::remove_dir_all(target).expect("to remove");
     packages
 }
+
+#[test]
+#[ignore = "tests/run --long: installs a validator from PyPI"]
+fn the_list_of_parts_is_valid_cyclonedx() {
+    let tools = target().join("tools/cyclonedx");
+    let run = |program: &Path, args: &[&str]| {
+        let output = Command::new(program).args(args).output().expect("to run");
+        assert!(output.status.success(), "{args:?}: {output:?}");
+    };
+    if !tools.join("bin/pip").exists() {
+        let tools = tools.to_str().expect("UTF-8");
+        run(Path::new("/usr/bin/python3"), &["-m", "venv", tools]);
+    }
+    let library = "cyclonedx-python-lib[json-validation]==11.12.0";
+    run(&tools.join("bin/pip"), &["--quiet", "install", library]);
+    let validate = "import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+error = JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(sys.argv[1]).read())
+sys.exit(error and str(error)[:2000])";
+    let parts = target().join("packages/made/rua-milter.cdx.json");
+    let parts = parts.to_str().expect("UTF-8");
+    run(&tools.join("bin/python3"), &["-c", validate, parts]);
+}
