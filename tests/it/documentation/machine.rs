@@ -50,12 +50,13 @@ start() {
     until grep -q ready "$dir/log"; do is_running || { cat "$dir/log" >&2; exit 1; }; sleep 0.02; done
 }
 case "$*" in
-"enable rua-milter") ;;
 "restart postfix") exec postfix reload ;;
 "status rua-milter") is_running ;;
 "reload rua-milter") kill -HUP "$(cat "$dir/pid")" ;;
-"start rua-milter") start ;;
-"stop rua-milter") stop ;;
+"start rua-milter" | "start rua-milter.socket rua-milter") start ;;
+"enable --now rua-milter.socket rua-milter") start ;;
+"stop rua-milter" | "stop rua-milter.socket rua-milter") stop ;;
+"disable --now rua-milter.socket rua-milter") stop ;;
 "restart rua-milter") stop; start ;;
 *) echo "systemctl $*?" >&2; exit 1 ;;
 esac
@@ -265,7 +266,7 @@ pub fn furnish(at: &Path) {
     ] {
         fs::create_dir_all(at.join(folder)).expect("a folder");
     }
-    // As the package's tmpfiles.d has it: sockets take the group.
+    // As the socket unit has it, which no systemd reads here.
     let socket = at.join("postfix/spool/rua-milter");
     let chgrp = Command::new("chgrp").arg("postfix").arg(&socket).status();
     assert!(
