@@ -164,7 +164,10 @@ fn bare_files(mails: &[Vec<u8>], dir: &Path) -> anyhow::Result<f64> {
     }
     nix::unistd::syncfs(&fs::File::open(&dir)?)?;
     for number in 0..mails.len() {
-        fs::rename(dir.join(format!("{number}.tmp")), dir.join(number.to_string()))?;
+        fs::rename(
+            dir.join(format!("{number}.tmp")),
+            dir.join(number.to_string()),
+        )?;
     }
     fs::File::open(&dir)?.sync_all()?;
     Ok((cpu() - start).as_secs_f64())
