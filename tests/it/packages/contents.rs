@@ -29,6 +29,26 @@ pub fn assert_installed(container: &Container, kind: &str) {
     assert!(seen > 10, "packaging/contents is another than this reads");
 }
 
+/// Folders of `packaging/` that the packages are made by; the others are for operators.
+const MAKING: &[&str] = &["build.d", "deb", "man", "quickstart.d", "rpm"];
+
+#[test]
+fn what_is_for_operators_is_in_the_packages() {
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let contents = fs::read_to_string(packaging.join("contents")).expect("packaging/contents");
+    let sources: Vec<_> = contents.split_whitespace().collect();
+    for entry in fs::read_dir(packaging).expect("packaging").flatten() {
+        let name = entry.file_name().into_string().expect("UTF-8");
+        if entry.path().is_dir() && !MAKING.contains(&&*name) {
+            let source = format!("packaging/{name}/");
+            assert!(
+                sources.contains(&&*source),
+                "{source} is not in packaging/contents"
+            );
+        }
+    }
+}
+
 #[test]
 fn lintian_has_nothing_to_say() {
     let output = Command::new("lintian")
