@@ -21,7 +21,8 @@ def build(project, made, work, into):
     macros = {"_topdir": work / "rpmbuild", "_rpmdir": into, "_rpmfilename": "%{NVRA}.rpm"}
     defines = [word for name, value in macros.items() for word in ("--define", f"{name} {value}")]
     rpmbuild = ["rpmbuild", "--quiet", "-bb", "--target", "x86_64-linux", *defines, spec]
-    subprocess.check_call(rpmbuild, env=environment)
+    # It tells for which platform it builds, where the names of the packages are to stand.
+    subprocess.check_call(rpmbuild, env=environment, stdout=subprocess.DEVNULL)
     return into / f"{project.name}-{project.version}-1.x86_64.rpm"
 
 
