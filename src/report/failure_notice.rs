@@ -46,7 +46,8 @@ pub(super) fn read(input: &mut dyn BufRead) -> io::Result<(Draft, Vec<u8>)> {
     Ok((draft, quoted(input)?))
 }
 
-/// Gives each line with a label, which it gives in lower case, up to where the header begins.
+/// Gives each line with a label, which it gives in lower case, up to where the header begins. A label
+/// is words: a line of anything else would make another document of what is kept of the text.
 pub(super) fn labels(input: &mut dyn BufRead, on: &mut dyn FnMut(&str, &str)) -> io::Result<()> {
     let mut line = Vec::new();
     while read_line(input, &mut line)? {
@@ -55,7 +56,10 @@ pub(super) fn labels(input: &mut dyn BufRead, on: &mut dyn FnMut(&str, &str)) ->
             break;
         }
         let text = String::from_utf8_lossy(&line);
-        if let Some((label, value)) = text.split_once(':') {
+        let is_word = |byte: u8| byte.is_ascii_alphabetic() || byte == b' ';
+        if let Some((label, value)) = text.split_once(':')
+            && label.trim().bytes().all(is_word)
+        {
             on(&label.trim().to_ascii_lowercase(), value.trim());
         }
     }

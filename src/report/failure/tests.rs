@@ -200,7 +200,8 @@ fn of_what_is_parked_nothing_is_kept_but_headers() {
     let header = "From: r@reporter.example\r\nSubject: FW: secret\r\nContent-Type: x/y\r\n";
     let fields = "Feedback-Type: auth-failure\r\nOriginal-Mail-From: <secret@x.example>\r\n\
         DKIM-Canonicalized-Body: c2VjcmV0\r\n\r\nsecret body\r\n";
-    let notice = "Sender Domain: x.example\r\n  Note: secret@x.example\r\n------ headers\r\n\
+    let notice = "<feedback><body>: it would be another document\r\n\
+        Sender Domain: x.example\r\n  Note: secret@x.example\r\n------ headers\r\n\
         From: secret@x.example\r\n";
     let reports = [(fields.as_bytes(), false), (notice.as_bytes(), true)];
     let mail = String::from_utf8(kept(header.as_bytes(), reports, true)).unwrap();
