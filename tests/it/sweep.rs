@@ -238,11 +238,16 @@ fn live(life: Life, dir: &Path, options: &[String]) -> Lived {
         acknowledged = acknowledged || is_taken();
         acknowledged || !daemon.is_running()
     });
-    // strace counts the calls of each thread by itself, so that a call may fail again on another
-    // one; after five times the pause is half a minute.
-    until("it is stored", 4 * SOON, || {
-        !daemon.is_running() || daemon.spool("new").is_empty()
-    });
+    let is_done = || !daemon.is_running() || daemon.spool("new").is_empty();
+    // strace counts the calls of each thread by itself, so that a call fails again on each one that
+    // the work comes to, after longer pauses. Whoever is told of a failure is not stuck.
+    let failures = || daemon.log().matches("reports wait in the spool").count();
+    while !is_done() {
+        let before = failures();
+        until("it is stored, or fails again", 2 * SOON, || {
+            is_done() || failures() > before
+        });
+    }
     let (pid, survived) = (daemon.pid(), daemon.is_running());
     if survived {
         daemon.signal("TERM");
