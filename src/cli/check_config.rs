@@ -40,7 +40,7 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     if config.domains.is_empty() {
         writeln!(
             out,
-            "note: no domain is configured, so that every report is refused"
+            "note: no domain is configured, so that no report is taken"
         )?;
     }
     let silent = config
