@@ -19,8 +19,10 @@ use crate::limits;
 
 /// The user that the packages make.
 const USER: &str = "rua-milter";
+/// The file that is locked.
+pub const LOCK: &str = "lock";
 /// Locked by whoever waits for the lock itself.
-const ASKED: &str = "lock.asked";
+pub const ASKED: &str = "lock.asked";
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +141,7 @@ fn become_user(uid: Uid, gid: Gid) -> Result<(), nix::Error> {
 
 /// Takes the lock; `None` when another process has it.
 pub fn try_lock(path: &Path) -> Result<Option<Lock>, DataDirError> {
-    try_file(path, "lock")
+    try_file(path, LOCK)
 }
 
 /// Takes the lock when it is free. A command that works in the daemon's place is asked for it and

@@ -9,7 +9,7 @@ use std::{
 use nix::{sys::statvfs::statvfs, unistd::User};
 
 use super::{check::Check, program};
-use crate::{config::Config, spool, store};
+use crate::{config::Config, data_dir, spool, store};
 
 /// Asks the system whether its clock is kept.
 pub fn clock() -> Check {
@@ -68,7 +68,7 @@ fn examine(dir: &Path) -> io::Result<Data> {
         return Err(io::ErrorKind::NotADirectory.into());
     }
     let mut foreign = Vec::new();
-    for name in [spool::FILE, store::FILE, "lock"] {
+    for name in [spool::FILE, store::FILE, data_dir::LOCK, data_dir::ASKED] {
         match fs::metadata(dir.join(name)) {
             Ok(file) if file.uid() != meta.uid() => foreign.push(dir.join(name)),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
