@@ -1,6 +1,13 @@
 //! What the tests of several rules begin with.
 
+use std::collections::HashSet;
+
 use crate::{
+    config::{
+        Config,
+        domains::{Details, DomainList},
+        file,
+    },
     domain::Domain,
     report::{PolicyPublished, Stated},
     terms::Policy,
@@ -8,6 +15,18 @@ use crate::{
 
 pub(super) fn domain() -> Domain {
     Domain::parse("example.com").unwrap()
+}
+
+/// The defaults, with [`domain`] as the only one.
+pub(super) fn config(details: Details) -> Config {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rua-milter.toml");
+    std::fs::write(&path, "").unwrap();
+    let entries = [(domain(), details)].into_iter().collect();
+    Config {
+        domains: DomainList::new(entries, HashSet::new(), None, "+".into()),
+        ..file::load(&path).unwrap()
+    }
 }
 
 /// A policy of [`domain`] of which a report states `p` and nothing else.

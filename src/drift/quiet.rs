@@ -77,12 +77,9 @@ fn known(
 mod tests {
     use super::*;
     use crate::{
-        config::{
-            address::Recipient,
-            domains::{Details, DomainList},
-            file,
-        },
+        config::{address::Recipient, domains::Details},
         dns::Answer,
+        drift::fixtures,
         store::Store,
         store::fixtures::{Place, arrival, example, plain},
         terms::FindingKind,
@@ -92,18 +89,10 @@ mod tests {
     const START: i64 = 19_700 * DAY;
 
     fn config() -> Config {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("rua-milter.toml");
-        std::fs::write(&path, "").unwrap();
-        let details = Details {
+        fixtures::config(Details {
             rua: vec![Recipient::parse(b"rua@reports.example").unwrap()],
             ..Details::default()
-        };
-        let entries = [(example(), details)].into_iter().collect();
-        Config {
-            domains: DomainList::new(entries, std::collections::HashSet::new(), None, "+".into()),
-            ..file::load(&path).unwrap()
-        }
+        })
     }
 
     /// A report that comes on this day.

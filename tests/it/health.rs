@@ -1,17 +1,6 @@
 //! `/livez` and `/readyz`, and the watchdog of systemd: who is to be restarted, and who is not.
 
-use crate::lab::{
-    Lab, RUA, SOON, daemon::Settings, free_port, mails::Report, nsd::black_hole, page, until,
-};
-
-fn lab(change: impl FnOnce(&mut Settings)) -> (Lab, u16) {
-    let port = free_port();
-    let lab = Lab::with(|settings, _| {
-        settings.metrics = format!("prometheus = \"127.0.0.1:{port}\"\n");
-        change(settings);
-    });
-    (lab, port)
-}
+use crate::lab::{Lab, RUA, SOON, free_port, mails::Report, nsd::black_hole, page, until};
 
 fn until_well(port: u16) {
     until("all is well", SOON, || {
@@ -29,7 +18,7 @@ fn until_degraded(port: u16, by: &str) {
 
 #[test]
 fn health_is_whether_mail_can_be_made_durable() {
-    let (lab, port) = lab(|_| {});
+    let (lab, port) = Lab::with_page(|_| {});
     assert_eq!(page(port, "/readyz"), (200, "ok\n".into()));
     let spool = rusqlite::Connection::open(lab.daemon.data().join("spool.sqlite")).expect("spool");
     spool.busy_timeout(SOON).expect("a timeout");
@@ -45,7 +34,7 @@ fn health_is_whether_mail_can_be_made_durable() {
 /// to restart the program for.
 #[test]
 fn systemd_s_watchdog_is_fed_while_the_report_store_is_locked() {
-    let (mut lab, _) = lab(|settings| {
+    let (mut lab, _) = Lab::with_page(|settings| {
         settings
             .env
             .push(("WATCHDOG_USEC".into(), "1500000".into()));
@@ -63,7 +52,7 @@ fn systemd_s_watchdog_is_fed_while_the_report_store_is_locked() {
 
 #[test]
 fn a_locked_report_store_degrades_and_keeps_no_mail_out() {
-    let (lab, port) = lab(|_| {});
+    let (lab, port) = Lab::with_page(|_| {});
     assert_eq!(page(port, "/livez"), (200, "ok\n".into()));
     until_well(port);
     let locked = lab.daemon.block_store();
@@ -80,7 +69,7 @@ fn a_locked_report_store_degrades_and_keeps_no_mail_out() {
 #[test]
 fn servers_that_never_answer_degrade() {
     let (_silent, server) = black_hole();
-    let (_lab, port) = lab(|settings| {
+    let (_lab, port) = Lab::with_page(|settings| {
         settings.dns = format!("servers = [\"{server}\"]\ntimeout_secs = 1");
     });
     until_degraded(port, "dns");
@@ -88,7 +77,7 @@ fn servers_that_never_answer_degrade() {
 
 #[test]
 fn a_collector_that_is_away_degrades() {
-    let (_lab, port) = lab(|settings| {
+    let (_lab, port) = Lab::with_page(|settings| {
         let away = free_port();
         settings.metrics += "otlp_interval_secs = 1\n";
         settings.metrics += &[
@@ -103,7 +92,7 @@ fn a_collector_that_is_away_degrades() {
 
 #[test]
 fn who_shuts_down_is_alive_and_not_ready() {
-    let (mut lab, port) = lab(|_| {});
+    let (mut lab, port) = Lab::with_page(|_| {});
     let mut open = lab.client();
     open.mail();
     assert!(open.rcpt(RUA).starts_with("250"));

@@ -13,7 +13,7 @@ use rua_milter::telemetry::metrics::{self, Shape};
 use crate::{
     lab::{
         Lab, RUA, RUA_ORG, SOON, USER,
-        daemon::{Settings, Stored},
+        daemon::Stored,
         free_port,
         mails::{self, Report},
         nsd::Nsd,
@@ -101,16 +101,6 @@ fn is(series: &Series, name: &str, attributes: &[(&str, &str)], expected: f64) {
         (found - expected).abs() < f64::EPSILON,
         "{name} {attributes:?}: {found} instead of {expected} in {series:#?}"
     );
-}
-
-/// A lab with a page, and the page's port.
-fn lab(change: impl FnOnce(&mut Settings)) -> (Lab, u16) {
-    let port = free_port();
-    let lab = Lab::with(|settings, _| {
-        settings.metrics = format!("prometheus = \"127.0.0.1:{port}\"\n");
-        change(settings);
-    });
-    (lab, port)
 }
 
 fn com(id: &str, counts: &[u64]) -> Report {
@@ -225,7 +215,7 @@ fn tells_of_the_traffic(series: &Series, parked_bytes: usize) {
 /// Sends the traffic, and compares what collector and page say of it.
 async fn say_the_same(protocol: &str, endpoint: impl Fn(&Receiver) -> String) {
     let collector = Receiver::start().await;
-    let (lab, port) = lab(|settings| {
+    let (lab, port) = Lab::with_page(|settings| {
         let otlp = format!(
             "otlp_endpoint = \"{}\"\notlp_protocol = \"{protocol}\"\notlp_interval_secs = 1\n",
             endpoint(&collector)
@@ -246,7 +236,7 @@ async fn say_the_same(protocol: &str, endpoint: impl Fn(&Receiver) -> String) {
 
 #[test]
 fn what_was_repaired_or_left_out_is_counted_once() {
-    let (lab, port) = lab(|_| {});
+    let (lab, port) = Lab::with_page(|_| {});
     let xml = com("odd", &[3, 2]).xml();
     assert!(xml.contains("<count>2<"));
     let odd = xml
@@ -318,7 +308,7 @@ async fn what_was_counted_last_is_sent_at_the_end() {
 /// Counters begin anew, and what is read from the stores is as before.
 #[test]
 fn a_restart_forgets_counts_and_knows_states() {
-    let (mut lab, port) = lab(|_| {});
+    let (mut lab, port) = Lab::with_page(|_| {});
     accept(&lab, &[RUA], &com("first", &[3]).google(RUA));
     lab.settle();
     let cut = &mails::gzip(com("cut", &[1; 2_000]).xml().as_bytes())[..2_000];
@@ -433,7 +423,7 @@ fn a_record_that_drifts_is_a_finding_on_the_page_until_it_is_mended() {
     let weak = "_dmarc TXT \"v=DMARC1; p=none; rua=mailto:rua@reports.example\"";
     let mut nsd = Nsd::start(&[("example.com", weak)]);
     let server = nsd.address();
-    let (lab, port) = lab(|settings| {
+    let (lab, port) = Lab::with_page(|settings| {
         settings.dns = format!("servers = [\"{server}\"]\ninterval_secs = 1\n");
         let name = "name = \"example.com\"\n";
         let wanted = "wanted = \"v=DMARC1; p=reject; rua=mailto:rua@reports.example\"\n";

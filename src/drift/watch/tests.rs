@@ -1,13 +1,8 @@
-use std::collections::HashSet;
-
 use super::*;
 use crate::{
-    config::{
-        domains::{Details, DomainList},
-        file,
-    },
+    config::domains::Details,
     dns::{Answer, walk::Walk},
-    drift::published::Absence,
+    drift::{fixtures::config, published::Absence},
     report::Stated,
     store::fixtures::{Place, arrival, example, kept, plain},
     terms::{DnsTrouble, Policy},
@@ -15,17 +10,6 @@ use crate::{
 
 const DAY: i64 = 86_400;
 const START: i64 = 19_700 * DAY;
-
-fn config() -> Config {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("rua-milter.toml");
-    std::fs::write(&path, "").unwrap();
-    let entries = [(example(), Details::default())].into_iter().collect();
-    Config {
-        domains: DomainList::new(entries, HashSet::new(), None, "+".into()),
-        ..file::load(&path).unwrap()
-    }
-}
 
 /// What is seen of a domain with a record of its own, and of the name above.
 fn seen(above: &Answer) -> Seen {
@@ -60,7 +44,7 @@ fn a_name_above_that_says_nothing_closes_no_finding_about_reports() {
             store.transaction(|batch| batch.add(&arrival, &example(), &report, kept(&rows)));
         added.unwrap();
     }
-    let config = config();
+    let config = config(Details::default());
     let absent = Answer::absent(DnsOutcome::NxDomain, 60);
     let mut look = |above: &Answer, at| {
         let seen = seen(above);

@@ -202,6 +202,16 @@ impl Lab {
         }
     }
 
+    /// The plain case with a Prometheus page, after `change`; and the page's port.
+    pub fn with_page(change: impl FnOnce(&mut Settings)) -> (Self, u16) {
+        let port = free_port();
+        let lab = Self::with(|settings, _| {
+            settings.metrics = format!("prometheus = \"127.0.0.1:{port}\"\n");
+            change(settings);
+        });
+        (lab, port)
+    }
+
     /// An SMTP session, greeted.
     pub fn client(&self) -> Client {
         Client::connect(self.postfix.port())
