@@ -43,13 +43,14 @@ const END: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT. `path` is where SIGHUP reads the configuration again.
 pub async fn run(path: &Path, config: Config, inherited: Inherited) -> anyhow::Result<()> {
-    telemetry::log::init(&config.log)?;
+    let exports = Arc::default();
+    telemetry::log::init(&config.log, &exports)?;
     telemetry::install_crypto();
     let signals = Signals::listen()?;
     let _lock = data_dir::lock(&config.data_dir).await?;
     let names = config.domains.iter().map(|entry| entry.name);
     let known = &config.reporters.known;
-    let telemetry = telemetry::start(&config.metrics, &config.node, names, known)?;
+    let telemetry = telemetry::start(&config.metrics, &config.node, names, known, &exports)?;
     let gauges = Arc::clone(&telemetry.instruments.gauges);
     let (spool, writer) = spool::open(&config.data_dir, config.limits, gauges)?;
     if config.domains.is_empty() {

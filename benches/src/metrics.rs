@@ -114,7 +114,7 @@ fn start<'a>(domains: impl Iterator<Item = &'a Domain>) -> anyhow::Result<Teleme
         ..Metrics::default()
     };
     let reporters = Default::default();
-    telemetry::start(&config, "node", domains, &reporters).context("metrics")
+    telemetry::start(&config, "node", domains, &reporters, &Arc::default()).context("metrics")
 }
 
 /// A page of a thousand domains, each of which had reports of two kinds with the usual results.

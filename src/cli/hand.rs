@@ -50,11 +50,12 @@ impl Hand {
     /// Works from here on, whenever nobody else does. What keeps it from working is told on standard
     /// error.
     pub fn lend(config: &Arc<Config>, spool: &Spool) -> anyhow::Result<Self> {
-        telemetry::log::init(&Log {
+        let log = Log {
             level: Level::ERROR,
             target: LogTarget::Stderr,
             format: LogFormat::Text,
-        })?;
+        };
+        telemetry::log::init(&log, &Arc::default())?;
         let (stop, stopped) = watch::channel(false);
         let work = tokio::spawn(work(Arc::clone(config), spool.clone(), stopped));
         Ok(Self {

@@ -62,16 +62,25 @@ pub struct Instruments {
 #[derive(Debug, Default)]
 pub struct Exports {
     delivered: AtomicU64,
+    partial: AtomicU64,
     failed: AtomicU64,
     is_failing: AtomicBool,
+    /// Points of the running export were rejected.
+    is_rejected: AtomicBool,
 }
 
 impl Exports {
+    /// Points of the running export were rejected. There is one at a time, on one thread.
+    pub(super) fn reject(&self) {
+        self.is_rejected.store(true, Relaxed);
+    }
+
+    /// It ended.
     pub(super) fn count(&self, delivered: bool) {
-        let count = if delivered {
-            &self.delivered
-        } else {
-            &self.failed
+        let count = match (delivered, self.is_rejected.swap(false, Relaxed)) {
+            (true, false) => &self.delivered,
+            (true, true) => &self.partial,
+            (false, _) => &self.failed,
         };
         count.fetch_add(1, Relaxed);
         self.is_failing.store(!delivered, Relaxed);
@@ -359,6 +368,7 @@ fn observe_exports(meter: &Meter, exports: &Arc<Exports>) {
         .with_callback(move |out| {
             for (outcome, count) in [
                 (Export::Delivered, &exports.delivered),
+                (Export::Partial, &exports.partial),
                 (Export::Failed, &exports.failed),
             ] {
                 let attributes = [KeyValue::new("outcome", outcome.as_str())];

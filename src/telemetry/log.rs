@@ -5,12 +5,13 @@
 //! environment (`RUST_LOG`) has no say in it. Control characters in fields come out escaped, so
 //! that one event is one line, whatever a stranger wrote into it.
 
+mod rejected;
 mod unwaited;
 
 use std::{
     fmt::{self, Write},
     io::IsTerminal,
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use tracing::{Level, Subscriber, field::Field};
@@ -28,12 +29,12 @@ use tracing_subscriber::{
 };
 
 use self::unwaited::Unwaited;
-use super::TelemetryError;
+use super::{TelemetryError, instruments::Exports};
 use crate::config::{Log, LogFormat, LogTarget};
 
-/// Sets up the log of the process, once.
-pub fn init(config: &Log) -> Result<(), TelemetryError> {
-    let registry = tracing_subscriber::registry();
+/// Sets up the log of the process, once. What the SDK tells in it of `exports` is counted there.
+pub fn init(config: &Log, exports: &Arc<Exports>) -> Result<(), TelemetryError> {
+    let registry = tracing_subscriber::registry().with(rejected::layer(Arc::clone(exports)));
     let filter = filter(config.level);
     match config.target {
         LogTarget::Journald => {

@@ -429,7 +429,7 @@ pub(super) const EXPORTS: Declaration = Declaration {
     name: "rua.otlp.exports",
     shape: Shape::Counter,
     unit: "{export}",
-    help: "Exports by OTLP and what became of them; a failed one was dropped.",
+    help: "Exports by OTLP and what became of them; a failed one was dropped, of a partial one some.",
     attributes: &[closed("outcome", words!(Export))],
 };
 

@@ -30,8 +30,7 @@ use crate::{
     limits,
     report::reporters::{LARGEST, Reporters},
 };
-use instruments::Exports;
-pub use instruments::Instruments;
+pub use instruments::{Exports, Instruments};
 use labels::DomainLabels;
 use otlp::Otlp;
 pub use otlp::trial::Collector;
@@ -155,14 +154,16 @@ pub fn check(config: &config::Metrics) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// Starts the metrics of `node` about `domains` and `reporters`. Call it within the tokio runtime.
+/// Starts the metrics of `node` about `domains` and `reporters`. Call it within the tokio runtime, with
+/// the `exports` that the log has.
 pub fn start<'a>(
     config: &config::Metrics,
     node: &str,
     domains: impl Iterator<Item = &'a Domain>,
     reporters: &Reporters,
+    exports: &Arc<Exports>,
 ) -> Result<Telemetry, TelemetryError> {
-    start_with(config, node, domains, reporters, &|name| {
+    start_with(config, node, domains, reporters, exports, &|name| {
         std::env::var(name).ok()
     })
 }
@@ -172,16 +173,16 @@ fn start_with<'a>(
     node: &str,
     domains: impl Iterator<Item = &'a Domain>,
     reporters: &Reporters,
+    exports: &Arc<Exports>,
     env: &impl Fn(&str) -> Option<String>,
 ) -> Result<Telemetry, TelemetryError> {
-    let exports = Arc::new(Exports::default());
     let page = otlp::page_address(config, env)?;
     let mut is_read = page.is_some();
     let mut builder = SdkMeterProvider::builder()
         .with_resource(resource(node, env))
         .with_view(series_limits(config.max_domains));
     if let Some(otlp) = Otlp::resolve(config, env)? {
-        let exporter = otlp.exporter(Arc::clone(&exports))?;
+        let exporter = otlp.exporter(Arc::clone(exports))?;
         let reader = PeriodicReader::builder(exporter).with_interval(otlp.interval);
         builder = builder.with_reader(reader.build());
         is_read = true;
@@ -202,7 +203,7 @@ fn start_with<'a>(
     let known: Vec<_> = reporters.names().collect();
     let most = LARGEST + limits::METRIC_REPORTERS;
     let instruments = if is_read {
-        Instruments::new(&provider, &exports, Arc::clone(&labels))
+        Instruments::new(&provider, exports, Arc::clone(&labels))
     } else {
         Instruments::disconnected()
     };

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{metrics::Declaration, *};
 use crate::{
@@ -23,6 +23,7 @@ fn started(config: &config::Metrics, domains: &[Domain]) -> Telemetry {
         "node-1",
         domains.iter(),
         &Reporters::default(),
+        &Arc::default(),
         &|_| None,
     )
     .unwrap()

@@ -27,6 +27,8 @@ words! {
     Export {
         /// The collector took it.
         Delivered = "delivered",
+        /// It did, and dropped some of it.
+        Partial = "partial",
         /// It did not, or not in time.
         Failed = "failed",
     }

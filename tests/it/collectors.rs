@@ -6,6 +6,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -32,7 +33,8 @@ fn endpoint(of: &Receiver, protocol: OtlpProtocol) -> String {
 
 fn start(config: &Metrics) -> Telemetry {
     telemetry::install_crypto();
-    let telemetry = telemetry::start(config, "node-1", std::iter::empty(), &Reporters::default())
+    let (domains, reporters) = (std::iter::empty(), Reporters::default());
+    let telemetry = telemetry::start(config, "node-1", domains, &reporters, &Arc::default())
         .expect("it starts");
     let verdict = Verdict::Accepted;
     telemetry
@@ -225,8 +227,14 @@ async fn files_that_are_of_no_use_are_said_at_the_start() {
             "cannot read",
         ),
     ] {
-        let error = telemetry::start(&config, "", std::iter::empty(), &Reporters::default())
-            .expect_err("refused");
+        let error = telemetry::start(
+            &config,
+            "",
+            std::iter::empty(),
+            &Reporters::default(),
+            &Arc::default(),
+        )
+        .expect_err("refused");
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
@@ -295,6 +303,46 @@ fn bad_collector(misdeed: Misdeed) -> String {
     format!("http://{at}")
 }
 
+/// Exports with this outcome, by the page.
+fn exports(port: u16, outcome: &str) -> u64 {
+    let start = format!("rua_otlp_exports_total{{outcome=\"{outcome}\"}} ");
+    let page = page(port, "/metrics").1;
+    let mut lines = page.lines();
+    let count = lines.find_map(|line| line.strip_prefix(&*start));
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_collector_drops_of_an_export_that_it_takes_is_counted() {
+    for (protocol, word) in BOTH.into_iter().zip(["grpc", "http/protobuf"]) {
+        let collector = Receiver::start().await;
+        let (_lab, port) = Lab::with_page(|settings| {
+            let at = endpoint(&collector, protocol);
+            let lines = [
+                "otlp_endpoint = \"",
+                &at,
+                "\"\notlp_protocol = \"",
+                word,
+                "\"\n",
+            ];
+            settings.metrics += &lines.concat();
+            settings.metrics += "otlp_interval_secs = 1\n";
+        });
+        until("an export is delivered", SOON, || {
+            exports(port, "delivered") > 0
+        });
+        assert_eq!(exports(port, "partial"), 0, "{word}");
+        collector.reject(3);
+        until("a part is dropped", SOON, || exports(port, "partial") > 0);
+        collector.reject(0);
+        let before = exports(port, "delivered");
+        until("all is taken again", SOON, || {
+            exports(port, "delivered") > before
+        });
+        assert_eq!(exports(port, "failed"), 0, "{word}");
+    }
+}
+
 #[test]
 fn a_bad_collector_costs_its_exports_and_nothing_else() {
     let cases: [(&str, Misdeed); 5] = [
@@ -326,16 +374,9 @@ fn a_bad_collector_costs_its_exports_and_nothing_else() {
             messages: 10,
         };
         lab.daemon.expect_stored("example.com", all);
-        let failed = |page: &str| {
-            let line = page
-                .lines()
-                .find_map(|line| line.strip_prefix("rua_otlp_exports_total{outcome=\"failed\"} "));
-            line.and_then(|count| count.parse::<u64>().ok())
-                .unwrap_or(0)
-        };
         // The second shows that the first did not hold up the exports for ever.
         until(&format!("case {at}: two exports failed"), SOON, || {
-            failed(&page(port, "/metrics").1) >= 2
+            exports(port, "failed") >= 2
         });
         let began = Instant::now();
         lab.daemon.signal("TERM");

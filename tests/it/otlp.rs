@@ -4,7 +4,10 @@
 use std::{
     collections::BTreeMap,
     io::Read,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -16,7 +19,7 @@ use axum::{
 };
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::{
-        ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+        ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
         metrics_service_server::{MetricsService, MetricsServiceServer},
     },
     common::v1::{KeyValue, any_value::Value},
@@ -70,9 +73,27 @@ struct Received {
     request: Arc<Mutex<(HeaderMap, i32)>>,
     last: Arc<Mutex<BTreeMap<Series, f64>>>,
     news: Arc<Notify>,
+    /// Points that it says it dropped of each request.
+    rejects: Arc<AtomicI64>,
+}
+
+impl Received {
+    fn response(&self) -> ExportMetricsServiceResponse {
+        let rejected_data_points = self.rejects.load(SeqCst);
+        let partial_success = (rejected_data_points > 0).then(|| ExportMetricsPartialSuccess {
+            rejected_data_points,
+            error_message: "too old".into(),
+        });
+        ExportMetricsServiceResponse { partial_success }
+    }
 }
 
 impl Receiver {
+    /// From here on it says that it drops so many points of each request.
+    pub fn reject(&self, points: i64) {
+        self.received.rejects.store(points, SeqCst);
+    }
+
     /// Listens on two free ports of the loopback.
     pub async fn start() -> Self {
         let received = Received::default();
@@ -174,7 +195,7 @@ impl MetricsService for Received {
     ) -> Result<tonic::Response<ExportMetricsServiceResponse>, tonic::Status> {
         let headers = request.metadata().clone().into_headers();
         self.take(headers, request.into_inner());
-        Ok(tonic::Response::new(ExportMetricsServiceResponse::default()))
+        Ok(tonic::Response::new(self.response()))
     }
 }
 
@@ -198,7 +219,7 @@ async fn over_http(
     };
     let request = ExportMetricsServiceRequest::decode(body).map_err(|_| StatusCode::BAD_REQUEST)?;
     received.take(headers, request);
-    Ok(ExportMetricsServiceResponse::default().encode_to_vec())
+    Ok(received.response().encode_to_vec())
 }
 
 impl Received {

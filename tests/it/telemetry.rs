@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -44,6 +45,7 @@ fn start(config: &Metrics) -> Telemetry {
         "node-1",
         [&domain].into_iter(),
         &Reporters::default(),
+        &Arc::default(),
     )
     .expect("telemetry starts")
 }
@@ -195,6 +197,7 @@ async fn an_endpoint_that_is_no_url_is_said_at_the_start() {
         "",
         std::iter::empty(),
         &Reporters::default(),
+        &Arc::default(),
     );
     let error = format!("{:#}", anyhow::Error::from(start.expect_err("refused")));
     assert!(error.contains("no url"), "{error}");

@@ -169,7 +169,7 @@ fn write(id: i64, file: Option<File>, config: &Config) -> anyhow::Result<()> {
 /// Forgets mail, and leaves a line of each in the log.
 pub fn forget(ids: Vec<i64>, config: &Config) -> anyhow::Result<ExitCode> {
     let reader = reader(config)?;
-    telemetry::log::init(&config.log)?;
+    telemetry::log::init(&config.log, &Arc::default())?;
     let entries: Vec<_> = ids
         .iter()
         .map(|id| entry(*id, &reader))
