@@ -114,6 +114,70 @@ fn what_a_page_says_to_type_works() {
     });
 }
 
+/// Programs that the manual calls in its examples.
+const CALLED: &[&str] = &[
+    "chmod",
+    "cp",
+    "mv",
+    "postcat",
+    "postconf",
+    "postqueue",
+    "rua-milter",
+    "systemctl",
+];
+
+/// An example of the manual is a line that a guide has, where it is run; a word in capitals is
+/// anything there.
+#[test]
+fn the_manual_says_to_type_what_the_guides_do() {
+    let words = |line: &str| -> Vec<String> {
+        let line = line.split(" #").next().unwrap_or_default().replace('"', "");
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    let pages = pages();
+    let blocks = pages
+        .iter()
+        .flat_map(|page| page.of("sh"))
+        .filter(|block| block.is_run());
+    let run: Vec<_> = blocks
+        .flat_map(|block| block.text.lines().map(words))
+        .collect();
+    let is = |told: &String, typed: &String| {
+        let is_any = told.chars().all(|c| c.is_ascii_uppercase());
+        is_any || told == typed
+    };
+    let mut seen = 0;
+    for name in ["rua-milter.8.in", "rua-milter.toml.5", "rua-milter-mta.7"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("packaging/man")
+            .join(name);
+        let text = fs::read_to_string(path)
+            .expect("a manual page")
+            .replace("\\-", "-");
+        let examples = text.split("\n.RS\n").skip(1);
+        let lines =
+            examples.flat_map(|example| example.split("\n.RE").next().unwrap_or("").lines());
+        for line in lines {
+            let told = words(line);
+            if !told
+                .first()
+                .is_some_and(|program| CALLED.contains(&&**program))
+            {
+                continue;
+            }
+            let found = run.iter().any(|typed| {
+                told.len() == typed.len() && told.iter().zip(typed).all(|(a, b)| is(a, b))
+            });
+            assert!(found, "{name}: {line}");
+            seen += 1;
+        }
+    }
+    assert!(
+        seen > 8,
+        "the examples of the manual are marked otherwise than this reads"
+    );
+}
+
 #[test]
 fn what_a_page_shows_is_what_commands_print() {
     let showroom = Showroom::open();
