@@ -61,7 +61,7 @@ use std::io::Write;
 use anyhow::Context;
 use jiff::{Timestamp, tz::Offset};
 
-use super::{domain, escape};
+use super::{domain, escape, progress::Progress};
 use crate::{
     domain::Domain,
     store::{
@@ -90,9 +90,11 @@ pub struct Args {
 
 /// Reads the store and prints.
 pub fn run(args: &Args, reader: &Reader, out: &mut dyn Write) -> anyhow::Result<()> {
+    let doing = Progress::doing("adding up");
     let domains = reader.summary(args.domain.as_ref(), args.days, TOP)?;
     let tls = reader.tls_summary(args.domain.as_ref(), args.days, TOP)?;
     let failures = reader.failure_summary(args.domain.as_ref(), args.days, TOP)?;
+    drop(doing);
     let printed = if args.json {
         let shown = json::Shown::of(&domains, &tls, &failures);
         let json = serde_json::to_string_pretty(&shown)?;
