@@ -14,9 +14,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// What ends sooner needs no bar.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A bar, or a number where no end is known.
+/// A bar, or a number where no end is known; nothing where nobody sees it.
 pub struct Progress {
-    bar: ProgressBar,
+    bar: Option<ProgressBar>,
     since: Instant,
     waits: Cell<bool>,
 }
@@ -56,17 +56,21 @@ impl Progress {
     pub fn doing(what: &'static str) -> Self {
         let progress = Self::new("{msg} ...", None);
         progress.waits.set(false);
-        progress.bar.set_message(what);
-        progress.bar.set_draw_target(ProgressDrawTarget::stderr());
-        progress.bar.tick();
+        if let Some(bar) = &progress.bar {
+            bar.set_message(what);
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.tick();
+        }
         progress
     }
 
     fn new(template: &str, total: Option<u64>) -> Self {
-        let style = ProgressStyle::with_template(template).expect("a template of ours");
-        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
+        let bar = Self::is_watched().then(|| {
+            let style = ProgressStyle::with_template(template).expect("a template of ours");
+            ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()).with_style(style)
+        });
         Self {
-            bar: bar.with_style(style),
+            bar,
             since: Instant::now(),
             waits: Cell::new(true),
         }
@@ -74,26 +78,36 @@ impl Progress {
 
     /// So much more is done.
     pub fn add(&self, more: u64) {
-        self.reach(self.bar.position().saturating_add(more));
+        if let Some(bar) = &self.bar {
+            self.reach(bar.position().saturating_add(more));
+        }
     }
 
     /// So much is done.
     pub fn reach(&self, done: u64) {
+        let Some(bar) = &self.bar else {
+            return;
+        };
         if self.waits.get() && self.since.elapsed() > PATIENCE {
             self.waits.set(false);
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.set_draw_target(ProgressDrawTarget::stderr());
         }
-        self.bar.set_position(done);
+        bar.set_position(done);
     }
 
     /// Lets something else be printed, the bar out of its way.
     pub fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
-        self.bar.suspend(print)
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
     }
 }

@@ -23,6 +23,8 @@ const CALLS: &str = "openat,mkdir,pread64,pwrite64,write,fsync,fdatasync,syncfs,
 const KILL: &str = "signal=KILL";
 /// Lives at a time; most of each is waiting.
 const AT_A_TIME: usize = 6;
+/// Tries that fail until the pause between them is longer than tokio keeps a thread without work (10 s).
+const FEW: usize = 5;
 /// One point in so many is in the sample: each fault in turn, at calls from all over.
 const SAMPLE: usize = 13;
 
@@ -99,7 +101,7 @@ fn a_report_store_that_opens_for_reading_only_is_opened_again() {
         n: 2,
         fault: "error=EIO",
     });
-    assert!(met);
+    assert!(met.call);
 }
 
 fn sweep(points: Vec<Point>) {
@@ -121,18 +123,21 @@ fn sweep(points: Vec<Point>) {
         }
     });
     let lived = lived.into_inner().expect("the lock");
-    let names = |of: Option<bool>| -> Vec<&str> {
-        let those = lived.iter().filter(|(_, met)| *met == of);
+    let names = |is: &dyn Fn(&Option<Met>) -> bool| -> Vec<&str> {
+        let those = lived.iter().filter(|(_, met)| is(met));
         those.map(|(name, _)| name.as_str()).collect()
     };
-    let (failed, unmet) = (names(None), names(Some(false)));
+    let failed = names(&|met| met.is_none());
+    let unmet = names(&|met| met.as_ref().is_some_and(|met| !met.call));
+    let stuck = names(&|met| met.as_ref().is_some_and(|met| met.for_ever));
     println!(
-        "{} lives, of which these did not meet their call: {unmet:?}",
+        "{} lives, of which these did not meet their call: {unmet:?}, these met it for ever: {stuck:?}",
         lived.len()
     );
     assert_eq!(failed, [""; 0]);
     // Threads share the calls, and not each time in the same way.
     assert!(unmet.len() * 5 < lived.len());
+    assert!(stuck.len() * 20 < lived.len());
 }
 
 /// All of them, from a life of each kind in which nothing fails.
@@ -170,8 +175,15 @@ fn points() -> Vec<Point> {
     points
 }
 
-/// Whether the call was met.
-fn live_at(point: &Point) -> bool {
+/// How the fault of a life was met.
+struct Met {
+    /// At all.
+    call: bool,
+    /// By each thread, until the daemon was started anew.
+    for_ever: bool,
+}
+
+fn live_at(point: &Point) -> Met {
     let Point { call, n, fault, .. } = point;
     let dir = open_dir();
     let mut options = vec![
@@ -186,19 +198,24 @@ fn live_at(point: &Point) -> bool {
         options.extend(["-P".into(), file.display().to_string()]);
     }
     let lived = live(point.life, dir.path(), &options);
+    let for_ever = lived.fails_for_ever;
     if *fault == KILL {
-        return lived.end.signal() == Some(9);
+        let call = lived.end.signal() == Some(9);
+        return Met { call, for_ever };
     }
     // One that is about to start may give up, and the service manager starts it again.
     let may_end = point.life == Life::Recovery;
     assert!(lived.survived || may_end, "it ended by itself");
-    lived.trace.contains("(INJECTED)")
+    let call = lived.trace.contains("(INJECTED)");
+    Met { call, for_ever }
 }
 
 struct Lived {
     trace: String,
     /// Whether the daemon ran until it was asked to end, and how it then did.
     survived: bool,
+    /// Whether each try to store failed.
+    fails_for_ever: bool,
     end: ExitStatus,
 }
 
@@ -238,16 +255,15 @@ fn live(life: Life, dir: &Path, options: &[String]) -> Lived {
         acknowledged = acknowledged || is_taken();
         acknowledged || !daemon.is_running()
     });
-    let is_done = || !daemon.is_running() || daemon.spool("new").is_empty();
     // strace counts the calls of each thread by itself, so that a call fails again on each one that
-    // the work comes to, after longer pauses. Whoever is told of a failure is not stuck.
-    let failures = || daemon.log().matches("reports wait in the spool").count();
-    while !is_done() {
-        let before = failures();
-        until("it is stored, or fails again", 2 * SOON, || {
-            is_done() || failures() > before
-        });
-    }
+    // the work comes to. Once the pauses are longer than a thread lives without work, that is a new
+    // one each time: what fails so often fails for ever, and is stored by who is started next.
+    let tries = || daemon.log().matches("reports wait in the spool").count();
+    let mut fails_for_ever = false;
+    until("it is stored, or fails for ever", 4 * SOON, || {
+        fails_for_ever = tries() > FEW;
+        fails_for_ever || !daemon.is_running() || daemon.spool("new").is_empty()
+    });
     let (pid, survived) = (daemon.pid(), daemon.is_running());
     if survived {
         daemon.signal("TERM");
@@ -269,6 +285,7 @@ fn live(life: Life, dir: &Path, options: &[String]) -> Lived {
     Lived {
         trace,
         survived,
+        fails_for_ever,
         end,
     }
 }
