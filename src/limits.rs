@@ -80,7 +80,7 @@ pub const SPOOL_WHOLE: usize = MIB;
 /// Messages in one commit of the spool.
 pub const SPOOL_BATCH: usize = 128;
 /// Entries that the pipeline claims at once.
-pub const CLAIM_ENTRIES: usize = 64;
+pub const CLAIM_ENTRIES: usize = 128;
 /// Bytes of raw mail that the pipeline claims at once; one larger entry is claimed alone.
 pub const CLAIM_BYTES: usize = 8 * MIB;
 /// Tries of an entry that ended the program, or its parser, before it is left as `crashed`, whatever

@@ -50,12 +50,7 @@ mod tests {
         // 2023-11-14 and 2023-11-15.
         let times = [1_700_000_000, 1_700_000_001, 1_700_000_002, 1_700_086_400];
         for (raw, arrived) in [b"a", b"b", b"c", b"d"].iter().zip(times) {
-            let mail = Mail {
-                digest: digest(*raw),
-                arrived,
-                envelope: "",
-                raw: *raw,
-            };
+            let mail = Mail::new(*raw, String::new(), arrived);
             archive.put(&[mail]).unwrap();
         }
         let days = archive.days().unwrap();

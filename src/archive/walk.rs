@@ -96,7 +96,7 @@ pub(super) fn digest_of(text: &str) -> Option<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::{Mail, digest};
+    use crate::archive::Mail;
 
     #[test]
     fn every_mail_is_found_under_its_day() {
@@ -105,12 +105,7 @@ mod tests {
         assert_eq!(archive.days().unwrap(), []);
         let times = [1_700_000_000, 1_600_000_000, 1_700_000_001];
         for (raw, arrived) in [b"a", b"b", b"c"].iter().zip(times) {
-            let mail = Mail {
-                digest: digest(*raw),
-                arrived,
-                envelope: "",
-                raw: *raw,
-            };
+            let mail = Mail::new(*raw, String::new(), arrived);
             archive.put(&[mail]).unwrap();
         }
         for other in ["notes", "2023/11/14/x.eml.gz", "2023/11/14/y.tmp"] {

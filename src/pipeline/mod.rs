@@ -145,23 +145,16 @@ fn archive_new(
             let document = (whole.kind(), whole.digest());
             is_new |= seen.insert(document) && !store.knows(document.0, &document.1)?;
         }
-        let digest = is_new.then(|| archive::digest(&parts.entry.raw));
-        mails.extend(digest.map(|digest| (digest, parts.entry.envelope.line(), parts.entry)));
-        kept.push(digest);
+        let entry = parts.entry;
+        let mail =
+            is_new.then(|| archive::Mail::new(&entry.raw, entry.envelope.line(), entry.arrived));
+        kept.push(mail.as_ref().map(archive::Mail::digest));
+        mails.extend(mail);
     }
-    let mails: Vec<archive::Mail<'_>> = mails
-        .iter()
-        .map(|(digest, envelope, entry)| archive::Mail {
-            digest: *digest,
-            arrived: entry.arrived,
-            envelope,
-            raw: &entry.raw,
-        })
-        .collect();
     if !mails.is_empty() {
         let started = Instant::now();
         rooms.archive.put(&mails)?;
-        let bytes = mails.iter().map(|mail| mail.raw.len() as u64).sum();
+        let bytes = mails.iter().map(archive::Mail::size).sum();
         rooms.instruments.archived(mails.len(), bytes);
         rooms.instruments.stage(Stage::Archive, started.elapsed());
     }

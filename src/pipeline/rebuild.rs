@@ -122,7 +122,7 @@ impl Batch {
 mod tests {
     use super::*;
     use crate::{
-        archive::{Mail, digest},
+        archive::Mail,
         pipeline::tests::{config, rooms, swelling},
     };
 
@@ -131,12 +131,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (rooms, config) = (rooms(dir.path()), config(dir.path()));
         for raw in (1..=3).map(swelling) {
-            let mail = Mail {
-                digest: digest(&raw),
-                arrived: 1_700_000_000,
-                envelope: "",
-                raw: &raw,
-            };
+            let mail = Mail::new(&raw, String::new(), 1_700_000_000);
             rooms.archive.put(&[mail]).unwrap();
         }
         let tell = |told| assert!(matches!(told, Told::Read(_)), "{told:?}");
