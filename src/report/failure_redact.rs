@@ -45,8 +45,17 @@ fn local_start(before: &str) -> usize {
     if before.ends_with('"') {
         // A quoted one may hold anything, quotes with a backslash included.
         let first = before.find('"').unwrap_or(0);
-        return if first + 1 == before.len() { 0 } else { first };
+        if first + 1 == before.len() {
+            return 0;
+        }
+        // Words may stand in front of it, joined by dots (RFC 5322 section 4.4).
+        return word_start(&before[..first]);
     }
+    word_start(before)
+}
+
+/// Where the word begins that ends with the text.
+fn word_start(before: &str) -> usize {
     let is_end = |c: char| c.is_whitespace() || "<>(),;:\"[]".contains(c);
     let last = before.char_indices().rfind(|(_, c)| is_end(*c));
     let start = last.map_or(0, |(at, c)| at + c.len_utf8());
@@ -100,6 +109,8 @@ mod tests {
             ),
             ("header.i=\"user\"@x.example", "header.i=redacted@x.example"),
             ("\"john \\\"q\\\" doe\"@x.example", "redacted@x.example"),
+            ("(a.\"b c\"@x.example)", "(redacted@x.example)"),
+            ("by \"b c\"@x.example", "by redacted@x.example"),
             ("\"a@b\"@x.example", "\"redacted@redacted@x.example"),
             (
                 "mailto:u@x.example (domain of v@y.example)",
