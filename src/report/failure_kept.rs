@@ -69,7 +69,8 @@ fn part(input: impl Read, is_notice: bool, redact: bool) -> String {
     // What cannot be read any further is kept as far as it could.
     let _ = if is_notice {
         failure_notice::labels(&mut input, &mut |label, value| {
-            lines.add(label, &shown(label, value));
+            // A tag in it could make a document of another kind of it.
+            lines.add(label, &shown(label, value).replace('<', ""));
         })
     } else {
         fields(&mut input, &mut |name, value| {

@@ -201,6 +201,7 @@ fn of_what_is_parked_nothing_is_kept_but_headers() {
     let fields = "Feedback-Type: auth-failure\r\nOriginal-Mail-From: <secret@x.example>\r\n\
         DKIM-Canonicalized-Body: c2VjcmV0\r\n\r\nsecret body\r\n";
     let notice = "<feedback><body>: it would be another document\r\n\
+        Note: so would <feedback>\r\n\
         Sender Domain: x.example\r\n  Note: secret@x.example\r\n------ headers\r\n\
         From: secret@x.example\r\n";
     let reports = [(fields.as_bytes(), false), (notice.as_bytes(), true)];
@@ -218,6 +219,7 @@ fn of_what_is_parked_nothing_is_kept_but_headers() {
     ] {
         assert!(mail.contains(part), "{mail}");
     }
+    assert!(!mail.contains("<feedback"), "{mail}");
     let mail = String::from_utf8(kept(header.as_bytes(), reports, false)).unwrap();
     assert!(
         mail.contains("secret@x.example") && !mail.contains("body"),
