@@ -131,8 +131,13 @@ impl Keeper {
     async fn forget(&self, what: Stale, before: i64) -> Result<(), Trouble> {
         let mut gone = 0;
         loop {
-            let path = self.path.clone();
-            let find = move || Ok(Reader::open(&path)?.stale(what, before, RETENTION_FOUND)?);
+            let (rooms, path) = (Arc::clone(&self.rooms), self.path.clone());
+            let find = move || {
+                let found = Reader::open(&path)?.stale(what, before, RETENTION_FOUND)?;
+                // Held for as long as it is read: who writes is to close it last, and tidies up.
+                drop(rooms);
+                Ok(found)
+            };
             let mut names = step(find).await?;
             if names.is_empty() {
                 break;
