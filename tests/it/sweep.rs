@@ -206,8 +206,15 @@ fn live_at(point: &Point) -> Met {
     // One that is about to start may give up, and the service manager starts it again.
     let may_end = point.life == Life::Recovery;
     assert!(lived.survived || may_end, "it ended by itself");
-    let call = lived.trace.contains("(INJECTED)");
-    Met { call, for_ever }
+    let injected = lived.trace.matches("(INJECTED)").count();
+    assert!(
+        !for_ever || injected >= FEW,
+        "it fails by itself: {injected} faults"
+    );
+    Met {
+        call: injected > 0,
+        for_ever,
+    }
 }
 
 struct Lived {
